@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""What makes a request impossible, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+
+from . import _ports
+from ._profile import names
+from ._resolve import Resolved
+from ._spec import ClusterSpec, HostSpec
+from ._values import Gravity, Problems
+
+# Arguments of the engine that the plan decides, with the variable to set instead.
+_DECIDED = {
+    "model": "weights_path",
+    "served_model_name": "serve_model_name",
+    "port": "serve_port",
+    "tensor_parallel_size": "serve_tensor_parallel_size",
+    "pipeline_parallel_size": "serve_pipeline_parallel_size",
+    "data_parallel_size": "serve_pipeline_parallel_size",
+    "distributed_executor_backend": "",
+}
+
+
+def accelerator(spec: ClusterSpec, problems: Problems) -> None:
+    """The accelerator has a profile."""
+    if spec.accelerator not in names() and "accelerator" not in problems.unreadable:
+        close = get_close_matches(spec.accelerator, names(), n=1)
+        remedy = f"set cluster_accelerator to {close[0] if close else 'one of them'}"
+        problems.add(
+            Gravity.NOTHING_TO_PLAN,
+            "cluster",
+            "cluster_accelerator",
+            f"unknown accelerator '{spec.accelerator}'",
+            f"one of {', '.join(names())}",
+            remedy,
+        )
+        problems.unreadable.add("accelerator")
+
+
+def hosts(spec: ClusterSpec, problems: Problems) -> None:
+    """Every host once, every address once, no port used twice."""
+    _once(spec.hosts, lambda host: host.name.lower(), "name", "a name of its own", "remove or rename one of the two", problems)
+    addressed = [host for host in spec.hosts if host.address]
+    _once(
+        addressed,
+        lambda host: host.address,
+        "address",
+        "an address of its own",
+        "mend cluster_address or ansible_host of one of the two",
+        problems,
+    )
+    _ports.check(spec, problems)
+
+
+def _once(found: Iterable[HostSpec], key: Callable[[HostSpec], str], what: str, expected: str, remedy: str, problems: Problems) -> None:
+    seen: dict[str, str] = {}
+    for host in found:
+        value = key(host)
+        if value in seen:
+            problems.add(Gravity.WHOLE_CLUSTER, host.name, what, f"duplicate {what} {value}, the same as {seen[value]}", expected, remedy)
+        seen.setdefault(value, host.name)
+
+
+def layout(spec: ClusterSpec, resolved: Resolved, problems: Problems) -> None:
+    """Tensor times pipeline parallelism takes every device, and no tensor group straddles hosts half-way."""
+    if problems.unreadable & {"devices_per_host", "tensor_parallel_size", "pipeline_parallel_size"}:
+        return
+    tensor, pipeline, devices = resolved.tensor_parallel_size, resolved.pipeline_parallel_size, resolved.devices
+    check = "serve_tensor_parallel_size x serve_pipeline_parallel_size"
+    remedy = f"make the product {resolved.world_size}, or leave both out for {devices} x {len(spec.hosts)}"
+    if tensor * pipeline != resolved.world_size:
+        expected = f"{len(spec.hosts)} hosts x {devices} devices = {resolved.world_size}"
+        problems.add(Gravity.WHOLE_CLUSTER, "cluster", check, f"{tensor} x {pipeline} = {tensor * pipeline}", expected, remedy)
+    elif devices % tensor and tensor % devices:
+        expected = f"a divisor or a multiple of the {devices} devices of a host"
+        problems.add(Gravity.WHOLE_CLUSTER, "cluster", "serve_tensor_parallel_size", tensor, expected, remedy)
+
+
+def nics(resolved: Resolved, problems: Problems) -> None:
+    """One interface for each device."""
+    if problems.unreadable & {"devices_per_host", "rdma_nics"} or len(resolved.nics) == resolved.devices:
+        return
+    problems.add(
+        Gravity.WHOLE_CLUSTER,
+        "cluster",
+        "cluster_rdma_nics",
+        f"{len(resolved.nics)} entries ({','.join(resolved.nics)})",
+        f"{resolved.devices}, one for each device of a host",
+        "list one interface for each device, in the order of the devices",
+    )
+
+
+def engine_arguments(arguments: Mapping[str, object], problems: Problems) -> None:
+    """The inventory leaves alone what the plan decides."""
+    for name in arguments:
+        bare = name.removeprefix("no_")
+        if bare in _DECIDED:
+            variable = _DECIDED[bare]
+            remedy = f"set {variable} instead" if variable else "remove it: the hosts are joined by Ray"
+            problems.add(
+                Gravity.ONE_VALUE, "cluster", f"serve_engine_arguments.{name}", arguments[name], "left out: the plan decides it", remedy
+            )
