@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""The facts of one host that serving depends on, read once through a HostTree; nothing is changed and nothing is judged."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import socket
+import stat
+import sys
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import (
+    parse_addresses,
+    parse_cgroup,
+    parse_listeners,
+    parse_meminfo,
+    parse_mounts,
+    parse_os_release,
+)
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import SHM
+
+TIMEX_BYTES = 512  # more than any architecture's struct timex
+CLOCK_UNSYNCHRONISED = 5  # TIME_ERROR of adjtimex(2)
+DEFAULT_DATA_ROOT = "/var/lib/docker"
+
+
+def system(tree):
+    """Operating system, kernel, interpreter, and who the module runs as."""
+    release = parse_os_release(tree.text("/etc/os-release") or tree.text("/usr/lib/os-release"))
+    return {
+        "hostname": tree.line("/proc/sys/kernel/hostname") or "",
+        "os": {key: release.get(key.upper(), "") for key in ("id", "id_like", "version_id", "pretty_name")},
+        "kernel": tree.line("/proc/sys/kernel/osrelease") or "",
+        "architecture": platform.machine(),
+        "python": {"version": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable},
+        "user_id": os.geteuid(),
+        "init": tree.line("/proc/1/comm") or "",
+    }
+
+
+def memory(tree):
+    """Main memory in bytes, as /proc/meminfo counts it: the whole machine's, cgroup limits not applied."""
+    figures = parse_meminfo(tree.text("/proc/meminfo"))
+    return {"total_bytes": figures.get("MemTotal", 0), "available_bytes": figures.get("MemAvailable", 0)}
+
+
+def interfaces(tree):
+    """Every network interface with its state, MTU, hardware address and addresses with prefix lengths."""
+    addresses = parse_addresses(tree.command("ip", "-o", "address", "show"))
+    found = {}
+    for name in tree.names("/sys/class/net"):
+        base = "/sys/class/net/" + name
+        mtu = tree.line(base + "/mtu")
+        if mtu is None:  # a plain file such as bonding_masters
+            continue
+        found[name] = {
+            "state": tree.line(base + "/operstate") or "unknown",
+            "mtu": int(mtu),
+            "mac": tree.line(base + "/address") or "",
+            "addresses": addresses.get(name, []),
+        }
+    return found
+
+
+def devices(tree, paths):
+    """Each device path with kind (``char``, ``block``, ``other``), numbers and mode; None where there is no such path."""
+    found = {}
+    for path in paths:
+        try:
+            status = os.stat(tree.path(path))
+        except OSError:
+            found[path] = None
+            continue
+        kind = "char" if stat.S_ISCHR(status.st_mode) else "block" if stat.S_ISBLK(status.st_mode) else "other"
+        found[path] = {
+            "kind": kind,
+            "major": os.major(status.st_rdev),
+            "minor": os.minor(status.st_rdev),
+            "mode": "%04o" % stat.S_IMODE(status.st_mode),
+        }
+    return found
+
+
+def _socket_owners(tree, inodes):
+    """The process that holds each socket: ``{inode: pid}``, the lowest pid where several share one."""
+    owners = {}
+    pids = sorted((int(name) for name in tree.names("/proc") if name.isdigit()), reverse=True)
+    for pid in pids:
+        base = "/proc/%d/fd" % pid
+        for descriptor in tree.names(base):
+            match = re.match(r"^socket:\[(\d+)\]$", tree.link(base + "/" + descriptor) or "")
+            if match and match.group(1) in inodes:
+                owners[match.group(1)] = pid
+    return owners
+
+
+def listeners(tree, containers):
+    """Every listening TCP socket and who holds it: pid, program name, systemd unit, container.
+
+    ``containers`` is ``{id: {"name", "labels"}}``. A socket whose owner is not visible has pid None.
+    """
+    sockets = parse_listeners(tree.text("/proc/net/tcp")) + parse_listeners(tree.text("/proc/net/tcp6"))
+    owners = _socket_owners(tree, {item["inode"] for item in sockets})
+    found = []
+    for item in sorted(sockets, key=lambda one: (one["port"], one["address"])):
+        pid = owners.get(item["inode"])
+        group = parse_cgroup(tree.text("/proc/%s/cgroup" % pid)) if pid else {"container": None, "unit": None}
+        container = containers.get(group["container"])
+        found.append(
+            {
+                "address": item["address"],
+                "port": item["port"],
+                "pid": pid,
+                "process": tree.line("/proc/%s/comm" % pid) if pid else None,
+                "unit": group["unit"],
+                "container": {"name": container["name"], "labels": container["labels"]} if container else None,
+            }
+        )
+    return found
+
+
+def engine(tree, client=None):
+    """The container engine: ``({"installed", "version", "data_root", "images", "error"}, {container id: ...})``.
+
+    ``images`` are the ids of the images it has; ``error`` says why it does not answer. A captured tree has no engine to ask.
+    """
+    installed = any(tree.exists(path) for path in ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"))
+    facts = {"installed": installed, "version": None, "data_root": DEFAULT_DATA_ROOT, "images": [], "error": None}
+    if client is None and not tree.is_live:
+        return facts, {}
+    client = client or EngineClient()
+    try:
+        facts["version"] = client.version()
+        facts["data_root"] = client.information().get("DockerRootDir") or DEFAULT_DATA_ROOT
+        facts["images"] = sorted(image["Id"] for image in client.get("/images/json"))
+        facts["installed"] = True
+        return facts, client.containers()
+    except EngineError as error:
+        facts["error"] = str(error)
+        return facts, {}
+
+
+def filesystems(tree, paths, counted=()):
+    """For each path (it need not exist yet) its file system and the bytes free there.
+
+    ``holds_bytes`` is what the path holds already, counted only for the paths in ``counted``: a walk has its price.
+    """
+    mounts = parse_mounts(tree.text("/proc/self/mounts"))
+    found = {}
+    for path in paths:
+        existing = path
+        while not tree.exists(existing):
+            existing = os.path.dirname(existing)
+        status = os.statvfs(tree.path(existing))
+        found[path] = {
+            "mount": _mount_of(existing, mounts),
+            "device": os.stat(tree.path(existing)).st_dev,
+            "size_bytes": status.f_blocks * status.f_frsize,
+            "available_bytes": status.f_bavail * status.f_frsize,
+            "holds_bytes": bytes_below(tree.path(path)) if path in counted else None,
+        }
+    return found
+
+
+def _mount_of(path, mounts):
+    inside = [mount["target"] for mount in mounts if (path.rstrip("/") + "/").startswith(mount["target"].rstrip("/") + "/")]
+    return max(inside, key=len) if inside else "/"
+
+
+def bytes_below(path):
+    """The bytes of all files below a folder, as their sizes say; 0 where there is none."""
+    total = 0
+    for folder, _folders, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:  # gone between the listing and the look
+                continue
+    return total
+
+
+def shm(tree):
+    """The shared memory file system at /dev/shm: size and free bytes, both 0 where none is mounted."""
+    if not any(mount["target"] == SHM for mount in parse_mounts(tree.text("/proc/self/mounts"))):
+        return {"size_bytes": 0, "available_bytes": 0}
+    status = os.statvfs(tree.path(SHM))
+    return {"size_bytes": status.f_blocks * status.f_frsize, "available_bytes": status.f_bavail * status.f_frsize}
+
+
+def clock_synchronised():
+    """Whether the kernel believes its clock is steered (adjtimex(2) with no change asked); None where it cannot be asked."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != CLOCK_UNSYNCHRONISED
+
+
+def resolved(names):
+    """The first IPv4 address each name resolves to on this host, None where it does not."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
+        except OSError:
+            found[name] = None
+    return found

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""A host as the reading modules see it: a tree of files and the answers of a few commands.
+
+In life the tree is ``/``. In a unit test it is a captured tree, in which the answer of a command lies
+in ``.commands/`` under the command line with its slashes turned into underscores. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+COMMAND_SECONDS = 20
+
+
+class HostTree:
+    """Read-only access to the files below ``root``; what is missing or unreadable reads as ``None``."""
+
+    def __init__(self, root="/"):
+        self.root = root
+        self.is_live = os.path.realpath(root) == "/"
+
+    def path(self, path):
+        """Where the host's ``path`` (absolute) lies on the machine that reads it."""
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def text(self, path):
+        """The content of a text file, undecodable bytes replaced; None when it cannot be read."""
+        try:
+            with open(self.path(path), encoding="utf-8", errors="replace") as stream:
+                return stream.read()
+        except OSError:
+            return None
+
+    def line(self, path):
+        """The content of a one-line file such as those of /proc and /sys, without its line end."""
+        text = self.text(path)
+        return None if text is None else text.strip()
+
+    def names(self, path):
+        """The names in a directory, sorted; empty when there is none."""
+        try:
+            return sorted(os.listdir(self.path(path)))
+        except OSError:
+            return []
+
+    def link(self, path):
+        """Where a symbolic link points; None when it is none or is gone, as those of processes often are."""
+        try:
+            return os.readlink(self.path(path))
+        except OSError:
+            return None
+
+    def exists(self, path):
+        """Whether the path exists, links followed."""
+        return os.path.exists(self.path(path))
+
+    def command(self, *argv):
+        """The standard output of a read-only command, or None when it is missing, fails or hangs."""
+        if not self.is_live:
+            return self.text("/.commands/" + " ".join(argv).replace("/", "_"))
+        environment = dict(os.environ, LC_ALL="C", PATH="/usr/sbin:/usr/bin:/sbin:/bin")
+        try:
+            done = subprocess.run(  # pylint: disable=subprocess-run-check
+                list(argv),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=COMMAND_SECONDS,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

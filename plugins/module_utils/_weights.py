@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""A folder of model weights and its manifest.
+
+The manifest names every file of the folder with its size and SHA-256; its **root**, one hash over all of that, is the identity of
+the weights. The source makes the manifest, each host proves that it holds the same.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import errno
+import hashlib
+import json
+import os
+import re
+import struct
+import threading
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache import stamp
+
+INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+_BLOCK = 2**22
+# The format allows 100 MB of header (huggingface/safetensors, safetensors/src/tensor.rs); more is not a header but damage.
+_LARGEST_HEADER = 100_000_000
+_SHA256 = re.compile(r"[0-9a-f]{64}$")
+
+
+class WeightsError(Exception):
+    """Weights that are not what they should be.
+
+    :ivar observed: what was found, beginning with the file's name where there is one.
+    :ivar expected: what should have been there.
+    """
+
+    def __init__(self, observed, expected):
+        super().__init__("%s (expected %s)" % (observed, expected))
+        self.observed = observed
+        self.expected = expected
+
+
+def scan(folder):
+    """The files of a folder, as ``{path below it: os.stat_result}``.
+
+    Hidden files and folders are no weights (downloads leave ``.cache`` and ``.gitattributes``). A linked file stands for the file it
+    points to, as in Hugging Face's cache; a linked folder is refused, for nobody could say what belongs to the weights.
+
+    :raises WeightsError: when the folder cannot be read or holds a linked folder or a dangling link.
+    """
+    files = {}
+
+    def fail(error):
+        raise WeightsError("%s: %s" % (error.filename, error.strerror), "a readable folder of weights")
+
+    for current, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if os.path.islink(os.path.join(current, name)):
+                raise WeightsError("%s: a linked folder" % os.path.join(current, name), "folders and files only")
+        for name in names:
+            if not name.startswith("."):
+                path = os.path.join(current, name)
+                try:
+                    files[os.path.relpath(path, folder)] = os.stat(path)
+                except OSError as error:
+                    fail(error)
+    if not files:
+        raise WeightsError("%s: no files" % folder, "a folder of weights")
+    return files
+
+
+def manifest_of(entries):
+    """The manifest of ``{path: {"size", "sha256"}}``.
+
+    :returns: dict of ``root`` (the identity), ``bytes`` and ``files``.
+    """
+    files = {path: {"size": int(entries[path]["size"]), "sha256": entries[path]["sha256"]} for path in sorted(entries)}
+    lines = "".join("%s %d %s\n" % (entry["sha256"], entry["size"], path) for path, entry in files.items())
+    return {
+        "root": "sha256:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
+        "bytes": sum(entry["size"] for entry in files.values()),
+        "files": files,
+    }
+
+
+def parse_published(text):
+    """A publisher's list as ``{path: {"sha256", and "size" where it is told}}``: our own JSON, or the lines of ``sha256sum``.
+
+    :raises WeightsError: when it is neither, or names a file outside the folder.
+    """
+    expected = "a manifest of ours as JSON, or the output of sha256sum"
+    try:
+        files = _published_json(text) if text.lstrip().startswith("{") else _published_lines(text)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError("a list that cannot be read: %s" % error, expected) from error
+    for path in files:
+        if not is_inside(path):
+            raise WeightsError("%s: a name outside the folder" % path, expected)
+    if not files:
+        raise WeightsError("an empty list", expected)
+    return files
+
+
+def _published_json(text):
+    files = json.loads(text)["files"]
+    for entry in files.values():
+        if not _SHA256.match(entry["sha256"]) or not isinstance(entry["size"], int):
+            raise ValueError("an entry without size and sha256")
+    return files
+
+
+def _published_lines(text):
+    files = {}
+    for line in text.splitlines():
+        if line.strip():
+            sha256, blank, path = line.partition(" ")
+            if not _SHA256.match(sha256) or not blank:
+                raise ValueError("line %r" % line[:80])
+            path = path[1:]  # a blank for text, an asterisk for binary
+            files[path[2:] if path.startswith("./") else path] = {"sha256": sha256}
+    return files
+
+
+def is_inside(path):
+    """Whether a manifest's path stays below its folder."""
+    return bool(path) and not os.path.isabs(path) and os.path.normpath(path) == path and path.split("/")[0] not in ("..", ".")
+
+
+def compare_sizes(files, published):
+    """Hold the folder against a list without reading any file.
+
+    :param files: as :func:`scan` returns them.
+    :param published: as :func:`parse_published` returns it; files it does not name are let pass.
+    :raises WeightsError: naming the first file that is missing or of another size, and how many more there are.
+    """
+    problems = []
+    for path in sorted(published):
+        size = published[path].get("size")
+        if path not in files:
+            wanted = "the file" if size is None else "%d bytes" % size
+            problems.append(("%s: missing" % path, wanted + ", as the manifest says"))
+        elif size is not None and files[path].st_size != size:
+            problems.append(("%s: %d bytes" % (path, files[path].st_size), "%d bytes, as the manifest says" % size))
+    _raise_first(problems)
+
+
+def compare_hashes(manifest, published):
+    """Hold the bytes that were read against a list.
+
+    :raises WeightsError: naming the first file whose hash differs, and how many more there are.
+    """
+    _raise_first(
+        [
+            ("%s: sha256 %s" % (path, manifest["files"][path]["sha256"]), "%s, as the manifest says" % published[path]["sha256"])
+            for path in sorted(published)
+            if manifest["files"][path]["sha256"] != published[path]["sha256"]
+        ]
+    )
+
+
+def compare_with_pinned(manifest, pinned):
+    """Hold a manifest against the one the cluster is pinned to.
+
+    :raises WeightsError: naming the first file that differs.
+    """
+    if manifest["root"] == pinned["root"]:
+        return
+    compare_hashes(manifest, {path: entry for path, entry in pinned["files"].items() if path in manifest["files"]})
+    extra = sorted(set(manifest["files"]) - set(pinned["files"]))
+    raise WeightsError("%s: a file more" % extra[0] if extra else "root %s" % manifest["root"], pinned["root"])
+
+
+def _raise_first(problems):
+    if problems:
+        observed, expected = problems[0]
+        more = " (and %d more)" % (len(problems) - 1) if len(problems) > 1 else ""
+        raise WeightsError(observed + more, expected)
+
+
+def sha256_of(path, read=lambda count: None):
+    """The SHA-256 of a file's bytes, in hex.
+
+    :param read: called with each number of bytes read.
+    :raises WeightsError: when the file changes while it is read.
+    """
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_BLOCK))
+    with open(path, "rb", buffering=0) as stream:
+        before = os.fstat(stream.fileno())
+        while True:
+            count = stream.readinto(buffer)
+            if not count:
+                break
+            digest.update(buffer[:count])
+            read(count)
+        after = os.fstat(stream.fileno())
+    if stamp(before) != stamp(after):
+        raise WeightsError("%s: it changed while it was read" % path, "files that nobody writes to")
+    return digest.hexdigest()
+
+
+def hash_files(folder, paths, done, report, workers=None):
+    """Read files and hash them, several at once.
+
+    :param done: called with (path, sha256) for each file, from this thread.
+    :param report: called with (bytes read so far, a note).
+    :param workers: how many at once; as many as there are processors, at most eight, unless given.
+    """
+    lock = threading.Lock()
+    total = [0]
+
+    def read(count):
+        with lock:
+            total[0] += count
+            report(total[0], "hashing")
+
+    with concurrent.futures.ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        running = {pool.submit(sha256_of, os.path.join(folder, path), read): path for path in paths}
+        for future in concurrent.futures.as_completed(running):
+            done(running[future], future.result())
+
+
+def check_model(folder, files):
+    """Whether a folder that holds safetensors is a whole model: configuration readable, every shard there and well formed.
+
+    A folder without safetensors is not judged.
+
+    :param files: as :func:`scan` returns them.
+    :raises WeightsError: naming the first thing that is wrong.
+    """
+    shards = [path for path in sorted(files) if path.endswith(".safetensors")]
+    if not shards and INDEX not in files:
+        return
+    _read_json(folder, files, CONFIG, "the model's configuration")
+    tensors = {path: tensors_of(os.path.join(folder, path), path) for path in shards}
+    if INDEX not in files:
+        return
+    weight_map = _read_json(folder, files, INDEX, "the index of the shards").get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise WeightsError("%s: no weight_map" % INDEX, "the shard of every tensor")
+    _raise_first([("%s: missing" % shard, "the shard, as %s says" % INDEX) for shard in sorted(set(weight_map.values()) - set(tensors))])
+    _raise_first(
+        [
+            ("%s: no tensor %s" % (shard, tensor), "the tensor, as %s says" % INDEX)
+            for tensor, shard in sorted(weight_map.items())
+            if tensor not in tensors[shard]
+        ]
+    )
+
+
+def tensors_of(path, name):
+    """The names of the tensors of a safetensors file, by its header, whose offsets must fit the file exactly.
+
+    https://huggingface.co/docs/safetensors describes the format: eight bytes of length, a JSON header, the data.
+
+    :raises WeightsError: when the header is damaged or the file was cut.
+    """
+    expected = "a whole safetensors file"
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > min(_LARGEST_HEADER, size - 8):
+                raise ValueError("a header of %d bytes" % length)
+            header = json.loads(stream.read(length).decode("utf-8"))
+        header.pop("__metadata__", None)
+        end = max([entry["data_offsets"][1] for entry in header.values()] or [0])
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise WeightsError("%s: %s" % (name, error), expected) from error
+    if 8 + length + end != size:
+        raise WeightsError("%s: %d bytes" % (name, size), "%d bytes, as its own header says" % (8 + length + end))
+    return set(header)
+
+
+def _read_json(folder, files, name, what):
+    if name not in files:
+        raise WeightsError("%s: missing" % name, what)
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as stream:
+            document = json.load(stream)
+    except ValueError as error:
+        raise WeightsError("%s: not JSON: %s" % (name, error), what) from error
+    if not isinstance(document, dict):
+        raise WeightsError("%s: not an object" % name, what)
+    return document
+
+
+def revision_folder(path, root):
+    """Where the bytes of a manifest live on a host.
+
+    ``path`` is what is served. As a rule it is a link to one of several revisions beside it, so that a switch is one rename. A real
+    folder, brought by the operator, is its own and only revision.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        return path
+    return os.path.join(path + ".revisions", root.rpartition(":")[2][:16])
+
+
+def link_of(path):
+    """What ``path`` points to; empty when it is no link."""
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENOTDIR):
+            return ""
+        raise
+
+
+def switch(path, folder):
+    """Make ``path`` a link to ``folder``, in one step that a reader sees wholly or not at all."""
+    temporary = path + ".switching"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    os.symlink(folder, temporary)
+    os.rename(temporary, path)

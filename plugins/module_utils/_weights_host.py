@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""The weights of one host, held against the manifest of the source."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache import StatCache
+
+STAGE = "weights"
+
+
+class HostWeights(object):
+    """What a host holds of a manifest.
+
+    :param path: what is served, see :func:`_weights.revision_folder`.
+    :param manifest: as :func:`_weights.manifest_of` returns it.
+    :param state_dir: the folder with the host's state.
+    :ivar folder: where the files are or belong.
+    :ivar absent: files that are not there, or not of the right size.
+    :ivar unread: files of the right size whose bytes nobody has hashed since they were last written.
+    :ivar wrong: files of the right size whose bytes are others.
+    """
+
+    def __init__(self, path, manifest, state_dir):
+        self.path = path
+        self.manifest = manifest
+        self.state_dir = state_dir
+        self.folder = _weights.revision_folder(path, manifest["root"])
+        self._cache = StatCache(os.path.join(state_dir, STAGE + ".verified.json"))
+        self._status = {}
+        self.absent, self.unread, self.wrong = [], [], []
+
+    def look(self, trust=True):
+        """Sort the files by what is known of them, without reading any.
+
+        :param trust: whether a file that was hashed before and has not been written to since counts as known.
+        """
+        self.absent, self.unread, self.wrong = [], [], []
+        for path, entry in sorted(self.manifest["files"].items()):
+            status = self._stat(path)
+            if status is None or status.st_size != entry["size"]:
+                self.absent.append(path)
+                continue
+            self._status[path] = status
+            known = self._cache.get(self._full(path), status) if trust else None
+            if known is None:
+                self.unread.append(path)
+            elif known != entry["sha256"]:
+                self.wrong.append(path)
+
+    def read(self, report, keep=True):
+        """Hash the unread files, and sort them anew.
+
+        :param report: called with (bytes read so far, a note).
+        :param keep: whether to remember on disk what was read; not so in check mode.
+        """
+
+        def done(path, sha256):
+            if sha256 != self.manifest["files"][path]["sha256"]:
+                self.wrong.append(path)
+            self._cache.put(self._full(path), self._status[path], sha256)
+            if keep:
+                self._cache.save()
+
+        _weights.hash_files(self.folder, self.unread, done, report)
+        self.unread = []
+        self.wrong.sort()
+
+    def missing_bytes(self):
+        """What still has to be stored, in bytes; what a broken transfer left of a file counts as stored."""
+        needed = 0
+        for path in self.absent:
+            status = self._stat(path)
+            needed += max(0, self.manifest["files"][path]["size"] - (status.st_size if status else 0))
+        return needed
+
+    def free_bytes(self):
+        """Room on the file system that the files go to."""
+        folder = self.folder
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize
+
+    def receipt(self):
+        """The stage's receipt once every file is right."""
+        return {
+            "path": self.path,
+            "revision": self.folder,
+            "root": self.manifest["root"],
+            "bytes": self.manifest["bytes"],
+            "files": len(self.manifest["files"]),
+        }
+
+    def pending(self):
+        """What is left to do once every file is right, in words."""
+        actions = []
+        if self.folder != self.path and _weights.link_of(self.path) != self.folder:
+            actions.append("link %s to %s" % (self.path, self.folder))
+        if _receipt.read(self.state_dir, STAGE) != dict(self.receipt(), stage=STAGE):
+            actions.append("write %s" % _receipt.path_of(self.state_dir, STAGE))
+        return actions
+
+    def settle(self):
+        """Serve these weights, and write the receipt; the files must be right."""
+        if self.folder != self.path and _weights.link_of(self.path) != self.folder:
+            _weights.switch(self.path, self.folder)
+        _receipt.write(self.state_dir, STAGE, self.receipt())
+
+    def _full(self, path):
+        return os.path.join(self.folder, path)
+
+    def _stat(self, path):
+        try:
+            return os.stat(self._full(path))
+        except OSError:
+            return None
