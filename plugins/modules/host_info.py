@@ -1,0 +1,214 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Read what serving depends on from one host
+description:
+  - Reads operating system, memory, interfaces, listening ports and their owners, device nodes, disk, clock,
+    name resolution and container engine in one round trip, and asks a container registry whether it can be used.
+  - Nothing is changed and nothing is judged; the role P(flagos.kunlunxin.preflight#role) does that.
+version_added: 0.1.0
+author: FlagOS contributors (@flagos-ai)
+options:
+  paths:
+    description: Paths whose file system is looked at, whether they exist yet or not.
+    type: list
+    elements: path
+    default: []
+  counted_paths:
+    description: Paths of which the bytes they hold already are counted too; each is also in O(paths).
+    type: list
+    elements: path
+    default: []
+  devices:
+    description: Device nodes to look for.
+    type: list
+    elements: path
+    default: []
+  names:
+    description: Host names to resolve to IPv4 addresses.
+    type: list
+    elements: str
+    default: []
+  state_dir:
+    description: Folder of the cluster's state on the host, where the receipt of the image is read.
+    type: path
+  asked_at:
+    description: The controller's clock when it asked, in seconds of the epoch; handed back beside the host's own.
+    type: float
+  registry:
+    description: A container registry with TLS to ask, as P(flagos.kunlunxin.registry_login#module) would.
+    type: dict
+    suboptions:
+      address:
+        description: Host and, where it is not 443, port of the registry.
+        type: str
+        required: true
+      ca:
+        description: Authority to trust beside the system's own, as PEM text.
+        type: str
+      username:
+        description: User to log in as.
+        type: str
+      password:
+        description: Password of the user.
+        type: str
+  root:
+    description: Prefix below which files are read; another than V(/) is a captured tree.
+    type: path
+    default: /
+extends_documentation_fragment:
+  - flagos.kunlunxin.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details: Nothing is changed.
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read the host
+  flagos.kunlunxin.host_info:
+    paths: [/data/models]
+    devices: [/dev/xpu0, /dev/xpuctrl]
+    names: [node1, node2]
+  become: true
+  register: __example_host
+"""
+
+RETURN = r"""
+host:
+  description: The facts, one key per subject.
+  returned: always
+  type: dict
+  contains:
+    system:
+      description: Hostname, operating system, kernel, architecture, interpreter, effective user id, name of process 1.
+      returned: always
+      type: dict
+    memory:
+      description: Total and available main memory in bytes, from /proc/meminfo.
+      returned: always
+      type: dict
+    shm:
+      description: Size and available bytes of /dev/shm.
+      returned: always
+      type: dict
+    filesystems:
+      description: For each path mount point, device number, size and available bytes, and the bytes it holds if counted.
+      returned: always
+      type: dict
+    interfaces:
+      description: For each interface state, mtu, mac and addresses with prefix lengths.
+      returned: always
+      type: dict
+    listeners:
+      description: Listening TCP sockets with address, port, pid, process, unit and container (name and labels).
+      returned: always
+      type: list
+      elements: dict
+    devices:
+      description: For each asked device kind, numbers and mode, or null.
+      returned: always
+      type: dict
+    engine:
+      description: Whether a container engine is installed, its version, data root and images' ids, and why it does not answer.
+      returned: always
+      type: dict
+    image_receipt:
+      description: What the image stage left on this host; empty where it did not run.
+      returned: always
+      type: dict
+    clock:
+      description: The host's time and the time it was asked at, in seconds, and whether its clock is steered.
+      returned: always
+      type: dict
+    resolved:
+      description: For each asked name its first IPv4 address, or null.
+      returned: always
+      type: dict
+    registry:
+      description: What the registry answered, as C(state) and C(detail); null when none was asked.
+      returned: always
+      type: dict
+  sample:
+    system: {hostname: node1, kernel: 6.1.0-18-amd64, architecture: x86_64}
+    listeners: [{address: 0.0.0.0, port: 22, pid: 411, process: sshd, unit: ssh.service, container: null}]
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._registry import probe
+
+
+def ask_registry(registry):
+    """What the registry answered, as plain data; None when there is none to ask."""
+    if not registry:
+        return None
+    outcome = probe(registry["address"], registry["ca"], registry["username"], registry["password"])
+    return {"address": registry["address"], "state": outcome.state, "detail": outcome.detail}
+
+
+def gather(tree, params):
+    """All facts of the host below ``tree``, for the module's parameters."""
+    engine, containers = facts.engine(tree)
+    paths = params["paths"] + [engine["data_root"]]
+    return {
+        "clock": {
+            "time": time.time(),
+            "asked_at": params["asked_at"],
+            "synchronised": facts.clock_synchronised() if tree.is_live else None,
+        },
+        "system": facts.system(tree),
+        "memory": facts.memory(tree),
+        "shm": facts.shm(tree),
+        "filesystems": facts.filesystems(tree, paths, params["counted_paths"]),
+        "interfaces": facts.interfaces(tree),
+        "listeners": facts.listeners(tree, containers),
+        "devices": facts.devices(tree, params["devices"]),
+        "engine": engine,
+        "image_receipt": _receipt.read(tree.path(params["state_dir"]), "image") if params["state_dir"] else {},
+        "resolved": facts.resolved(params["names"]),
+        "registry": ask_registry(params["registry"]),
+    }
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "counted_paths": {"type": "list", "elements": "path", "default": []},
+            "devices": {"type": "list", "elements": "path", "default": []},
+            "names": {"type": "list", "elements": "str", "default": []},
+            "state_dir": {"type": "path"},
+            "asked_at": {"type": "float"},
+            "registry": {
+                "type": "dict",
+                "options": {
+                    "address": {"type": "str", "required": True},
+                    "ca": {"type": "str"},
+                    "username": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                },
+            },
+            "root": {"type": "path", "default": "/"},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, host=gather(HostTree(module.params["root"]), module.params))
+
+
+if __name__ == "__main__":
+    main()

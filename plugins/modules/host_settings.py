@@ -1,0 +1,277 @@
+#!/usr/bin/python
+# -*- coding: utf-8 -*-
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_settings
+short_description: Settle what serving needs from a host's operating system
+description:
+  - Settles in one round trip the size of C(/dev/shm), resource limits, kernel parameters, the names of the cluster's hosts,
+    a running time service and the state folder, now and for the next boot.
+  - Only what differs is changed; an option that is left out is not looked at.
+version_added: 0.1.0
+author: FlagOS contributors (@flagos-ai)
+options:
+  shm_size:
+    description:
+      - Least size of C(/dev/shm), such as V(64g). A larger one stays as it is.
+      - It is kept over a boot in C(/etc/fstab), unless the kernel's own default is large enough.
+    type: str
+  limits:
+    description:
+      - Resource limits V(memlock) (bytes) and V(nofile) (files) of logins and services, each a count, a size or V(infinity).
+      - On a host that may not raise its hard limits (no C(CAP_SYS_RESOURCE)) a limit stops at that ceiling, with a warning
+        when it is set, because a higher one would refuse every login.
+      - Running services keep the limits they were started with.
+    type: dict
+    default: {}
+  kernel_parameters:
+    description: Kernel parameters (sysctl) and their values.
+    type: dict
+    default: {}
+  names:
+    description:
+      - Names of the cluster's hosts and their addresses, in the order of the inventory.
+      - They become one marked block at the beginning of C(/etc/hosts).
+    type: dict
+  own_name:
+    description: The name of this host in O(names); its system name becomes an alias of the same address.
+    type: str
+  cluster:
+    description: Name of the cluster, which marks the block of O(names).
+    type: str
+    default: flagos
+  time_service:
+    description: Whether one of chrony, systemd-timesyncd or ntp must run; systemd-timesyncd is installed where there is none.
+    type: bool
+    default: false
+  state_dir:
+    description: Folder that holds the state of the cluster on this host.
+    type: path
+extends_documentation_fragment:
+  - flagos.kunlunxin.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Prepare the host
+  flagos.kunlunxin.host_settings:
+    shm_size: 64g
+    limits: {memlock: infinity, nofile: 1048576}
+    kernel_parameters: {net.core.somaxconn: 4096}
+    names: {node1: 10.0.0.11, node2: 10.0.0.12}
+    own_name: "{{ inventory_hostname }}"
+    state_dir: /var/lib/flagos-kunlunxin
+  become: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was changed, or would be in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["mount -o remount,size=68719476736 /dev/shm", "write /etc/fstab"]
+finding:
+  description: What the host cannot have, as host, check, observed, expected and remedy.
+  returned: failure
+  type: dict
+limits:
+  description: The limits as this host can have them.
+  returned: success
+  type: dict
+  sample: {memlock: infinity, nofile: 1048576}
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_settings as settings
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
+    Change,
+    command_change,
+    file_change,
+    read_text,
+    settle,
+)
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_meminfo, parse_size
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, install_change
+
+FSTAB = "/etc/fstab"
+HOSTS = "/etc/hosts"
+LIMITS_CONF = "/etc/security/limits.d/90-flagos-kunlunxin.conf"
+SYSTEMD_CONF = "/etc/systemd/system.conf.d/90-flagos-kunlunxin.conf"
+SYSCTL_CONF = "/etc/sysctl.d/90-flagos-kunlunxin.conf"
+TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpsec"]
+
+
+class UnfitError(Exception):
+    """The host cannot have what was asked."""
+
+    def __init__(self, check, observed, expected, remedy):
+        self.finding = Finding(os.uname().nodename, check, observed, expected, remedy)
+        super().__init__(str(self.finding))
+
+
+def shm_changes(size):
+    """Grow /dev/shm to ``size`` bytes, now and at boot."""
+    mounts = read_text("/proc/self/mounts")
+    fstab = read_text(FSTAB) or ""
+    memory = parse_meminfo(read_text("/proc/meminfo"))["MemTotal"]
+    mounted = settings.shm_mount_size(mounts)
+    live = 0 if mounted is None else _shm_live_size()
+    if settings.shm_default_suffices(live, size, memory, fstab):
+        return []
+    changes = []
+    if mounted is None:
+        argv = ["mount", "-t", "tmpfs", "-o", "rw,nosuid,nodev,size=%d" % size, "tmpfs", settings.SHM]
+        changes += command_change(argv, settings.SHM, "not mounted\n", format_size(size) + "\n")
+    elif live < size:
+        argv = ["mount", "-o", "remount,size=%d" % size, settings.SHM]
+        changes += command_change(argv, settings.SHM, format_size(live) + "\n", format_size(size) + "\n")
+    return changes + file_change(FSTAB, fstab, settings.fstab_with_shm(fstab, size))
+
+
+def _shm_live_size():
+    status = os.statvfs(settings.SHM)
+    return status.f_blocks * status.f_frsize
+
+
+def attainable_limits(wanted):
+    """The wanted limits as this host can have them: what process 1 may raise, every login and service may have."""
+    unknown = sorted(set(wanted) - set(settings.LIMIT_NAMES))
+    if unknown:
+        raise UnfitError("limits", "unknown %s" % ", ".join(unknown), "of %s" % ", ".join(sorted(settings.LIMIT_NAMES)), "mend the name")
+    try:
+        parsed = {name: settings.parse_limit(value) for name, value in wanted.items()}
+    except ValueError as error:
+        raise UnfitError("limits", error, "a count, a size or infinity", "mend the value") from error
+    return settings.attainable(
+        parsed, settings.hard_limits(read_text("/proc/1/limits")), settings.may_raise_limits(read_text("/proc/1/status"))
+    )
+
+
+def limits_changes(limits):
+    """Limits of logins and of services started from now on."""
+    changes = file_change(LIMITS_CONF, read_text(LIMITS_CONF), settings.limits_conf(limits))
+    services = file_change(SYSTEMD_CONF, read_text(SYSTEMD_CONF), settings.systemd_conf(limits))
+    if services:
+        services += command_change(["systemctl", "daemon-reexec"], "systemd", "", "")
+    return changes + services
+
+
+def parameter_changes(parameters):
+    """Kernel parameters, now and at boot."""
+    changes = []
+    for name in sorted(parameters):
+        path = settings.parameter_path(name)
+        live = read_text(path)
+        if live is None:
+            raise UnfitError("kernel parameter %s" % name, "no %s" % path, parameters[name], "take it out, or load what brings it")
+        if not settings.same_parameter(live, parameters[name]):
+            changes.append(_parameter_change(name, path, " ".join(live.split()), str(parameters[name])))
+    return changes + file_change(SYSCTL_CONF, read_text(SYSCTL_CONF), settings.sysctl_conf(parameters))
+
+
+def _parameter_change(name, path, before, after):
+    def make(unused):
+        try:
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(after)
+        except OSError as error:
+            raise UnfitError("kernel parameter %s" % name, "%s stays: %s" % (before, error.strerror), after, "mend the value") from error
+
+    return Change("set %s = %s" % (name, after), name, before + "\n", after + "\n", make)
+
+
+def names_changes(cluster, names, own_name):
+    """The marked block of the hosts file."""
+    text = read_text(HOSTS) or ""
+    block = settings.hosts_block(cluster, names, os.uname().nodename, own_name)
+    return file_change(HOSTS, text, settings.hosts_with_block(text, block))
+
+
+def time_service_changes(module):
+    """A time service that runs, now and at boot: one that is there, else systemd-timesyncd."""
+    states = module.run_command(["systemctl", "is-active", *TIME_SERVICES])[1].split()
+    if "active" in states:
+        return []
+    installed = [name for name in TIME_SERVICES if module.run_command(["systemctl", "cat", name + ".service"])[0] == 0]
+    changes = []
+    if not installed:
+        if not can_install():
+            raise UnfitError("time service", "none", "one of %s" % ", ".join(TIME_SERVICES), "install chrony")
+        changes.append(install_change("systemd-timesyncd"))
+    unit = (installed or ["systemd-timesyncd"])[0]
+    return changes + command_change(["systemctl", "enable", "--now", unit], unit, "inactive\n", "active\n")
+
+
+def folder_changes(path):
+    """A folder that exists; one that is there keeps its mode."""
+    if os.path.isdir(path):
+        return []
+    return [Change("make %s" % path, path, "", "folder\n", lambda module: os.makedirs(path, mode=0o755))]
+
+
+def all_changes(module, limits):
+    """Every change the parameters ask for, in the order they are made."""
+    params = module.params
+    changes = []
+    if params["state_dir"]:
+        changes += folder_changes(params["state_dir"])
+    if params["shm_size"]:
+        try:
+            changes += shm_changes(parse_size(params["shm_size"]))
+        except ValueError as error:
+            raise UnfitError("shm_size", error, "a size such as 64g", "mend the value") from error
+    if limits:
+        changes += limits_changes(limits)
+    if params["kernel_parameters"]:
+        changes += parameter_changes(params["kernel_parameters"])
+    if params["names"]:
+        changes += names_changes(params["cluster"], params["names"], params["own_name"])
+    if params["time_service"]:
+        changes += time_service_changes(module)
+    return changes
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "shm_size": {"type": "str"},
+            "limits": {"type": "dict", "default": {}},
+            "kernel_parameters": {"type": "dict", "default": {}},
+            "names": {"type": "dict"},
+            "own_name": {"type": "str"},
+            "cluster": {"type": "str", "default": "flagos"},
+            "time_service": {"type": "bool", "default": False},
+            "state_dir": {"type": "path"},
+        },
+        required_by={"names": ["own_name"]},
+        supports_check_mode=True,
+    )
+    module.run_command_environ_update = {"LC_ALL": "C"}
+    try:
+        limits = attainable_limits(module.params["limits"])
+        result = settle(module, all_changes(module, limits))
+    except UnfitError as error:
+        module.fail_json(msg=str(error), finding=error.finding.as_dict())
+    written = [entry["after_header"] for entry in result["diff"]]
+    for name, value in sorted(limits.items()):
+        if LIMITS_CONF in written and value != settings.parse_limit(module.params["limits"][name]):
+            module.warn("%s stops at %s: this host may not raise its hard limits (no CAP_SYS_RESOURCE)" % (name, value))
+    module.exit_json(limits=limits, **result)
+
+
+if __name__ == "__main__":
+    main()
