@@ -1,0 +1,47 @@
+"""The memory that lets a long run go on where it stopped, and the lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--remember", type=Path, metavar="FILE", help="leave out the cases that FILE names, and add those that pass")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    memory = config.getoption("remember")
+    if not memory or not memory.exists():
+        return
+    done = set(memory.read_text().splitlines())
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+    items[:] = [item for item in items if item.nodeid not in done]
+
+
+class _Memory:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            with self._path.open("a") as stream:
+                print(report.nodeid, file=stream)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if memory := config.getoption("remember"):
+        config.pluginmanager.register(_Memory(memory))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab's hosts, for cases that do to them what an operator, a cable or a power cut does."""
+    from lab import Lab  # here, because ansible-test loads this file without the folder that the module lies in
+
+    return Lab.of_this_machine()

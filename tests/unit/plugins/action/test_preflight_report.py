@@ -1,0 +1,63 @@
+"""What the controller makes of the hosts' answers."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
+
+OPTIONS = {
+    "shm_size": "1g",
+    "weights_source": "",
+    "image_archive": "",
+    "image_reference": "lab/serve:1",
+    "image_bytes": 0,
+    "registry_ca": "",
+    "disk_margin": "2g",
+    "clock_tolerance": 30.0,
+}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Task failed: Data could not be sent to remote host "n". Make sure this host can be reached over ssh: ssh: connect to host n: Refused',
+        "Failed to connect to the host via ssh: ssh: connect to host n: Refused",
+    ],
+)
+def test_an_unreachable_host_is_told_in_the_words_of_ssh(message):
+    assert preflight_report.facts_of({"unreachable": True, "msg": message}) == {"unreachable": "ssh: connect to host n: Refused"}
+
+
+def test_a_host_that_could_not_run_the_module_says_why():
+    assert preflight_report.facts_of({"msg": "MODULE FAILURE", "module_stderr": "python3: not found"}) == {"broken": "python3: not found"}
+    assert preflight_report.facts_of({"msg": "Missing sudo password"}) == {"broken": "Missing sudo password"}
+    assert preflight_report.facts_of({}) == {"broken": "no answer"}
+
+
+def test_what_a_host_answered_is_its_facts():
+    assert preflight_report.facts_of({"changed": False, "host": {"a": 1}}) == {"a": 1}
+
+
+def test_sizes_come_from_what_lies_on_the_controller(tmp_path):
+    (tmp_path / "weights" / "sub").mkdir(parents=True)
+    (tmp_path / "weights" / "sub" / "one").write_bytes(b"12345")
+    (tmp_path / "image.tar").write_bytes(b"123")
+    archive = str(tmp_path / "image.tar")
+    needs = preflight_report.needs_of({**OPTIONS, "weights_source": str(tmp_path / "weights"), "image_archive": archive})
+    assert (needs.weights_bytes, needs.image_bytes, needs.image_source, needs.shm_bytes) == (5, 3, archive, 1024**3)
+    assert preflight_report.needs_of({**OPTIONS, "image_bytes": 9}).image_bytes == 9
+
+
+@pytest.mark.parametrize(
+    ("option", "variable"), [("weights_source", "weights_source"), ("image_archive", "image_archive"), ("registry_ca", "image_registry_ca")]
+)
+def test_a_missing_source_is_named(option, variable):
+    found = preflight_report.missing_sources({**OPTIONS, option: "/nowhere/at/all"})
+    assert [str(one.finding).split(": ")[:2] for one in found] == [["localhost", variable]]
+    assert "/nowhere/at/all" in str(found[0].finding)
+    assert found[0].fails_before("host")
+
+
+def test_sources_that_are_there_are_no_finding(tmp_path):
+    (tmp_path / "file").touch()
+    assert preflight_report.missing_sources({**OPTIONS, "weights_source": str(tmp_path), "registry_ca": str(tmp_path / "file")}) == []

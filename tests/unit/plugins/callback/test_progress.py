@@ -1,0 +1,142 @@
+"""The callback's words and figures: what a transfer's rate and time left are, and what a run leaves as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from ansible_collections.flagos.kunlunxin.plugins.callback import progress
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (0, "bytes", "0 B"),
+        (999, "bytes", "999 B"),
+        (1000, "bytes", "1.0 kB"),
+        (3_200_000_000, "bytes", "3.2 GB"),
+        (999_600_000, "bytes", "1.0 GB"),
+        (7e17, "bytes", "700000 TB"),
+        (3, "layers", "3 layers"),
+        (95, "seconds", "1 min 35 s"),
+    ],
+)
+def test_amounts_read_like_people_write_them(value, unit, expected):
+    assert progress.amount(value, unit) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (3720, "1 h 02 min")],
+)
+def test_times_read_like_people_write_them(seconds, expected):
+    assert progress.clock(seconds) == expected
+
+
+@given(st.floats(min_value=0, max_value=1e15))
+def test_an_amount_never_shows_more_than_three_digits_below_a_thousand_terabytes(value):
+    assert re.fullmatch(r"\d(\.\d)? \w+|\d{2,3} \w+|1000 \w+", progress.amount(value))
+
+
+def meter(*samples, **record):
+    built = progress.Meter()
+    for at, done in samples:
+        built.add(at, {"done": done, **record})
+    return built
+
+
+def test_rate_and_time_left_come_from_the_reports():
+    measured = meter((0, 0), (10, 400), total=1000)
+    assert measured.rate == 40
+    assert measured.seconds_left == 15
+    assert str(measured) == "40%, 400 B of 1.0 kB, 40 B/s, 15 s left"
+
+
+def test_only_the_last_half_minute_makes_the_rate():
+    measured = meter((0, 0), (100, 100), (125, 1100), (130, 1300), total=10_000)
+    assert measured.rate == 40
+
+
+def test_a_new_attempt_forgets_the_old_rate():
+    measured = meter((0, 0), (10, 400), (12, 5), total=1000)
+    assert measured.rate is None
+    assert measured.seconds_left is None
+
+
+def test_a_wait_says_its_limit_and_no_rate():
+    assert str(meter((0, 0), (5, 30), total=600, unit="seconds", note="3 of 4 hosts")) == "30 s of at most 10 min 00 s, 3 of 4 hosts"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e12)), min_size=1, max_size=30), st.one_of(st.none(), st.floats(1, 1e12)))
+def test_any_reports_can_be_shown(samples, total):
+    measured = meter(*sorted(samples), total=total)
+    assert str(measured)
+    assert measured.fraction is None or 0 <= measured.fraction <= 1
+    assert measured.rate is None or measured.rate >= 0
+
+
+def test_the_slowest_host_is_the_one_shown():
+    fast, slow = meter((0, 90), total=100), meter((0, 10), total=100)
+    assert progress.slowest({"node1": fast, "node2": slow})[0] == "node2"
+    assert progress.slowest({}) is None
+
+
+def test_a_running_task_says_how_many_hosts_are_through():
+    run = progress.TaskRun("image", "image", "Pull", 100.0)
+    run.waiting |= {"node1", "node2", "node3"}
+    run.result("node1", "changed", 130.0)
+    run.meters["node2"] = meter((100, 0), (130, 300), total=900)
+    assert run.running_line(140.0) == "image : Pull | 1 of 3 hosts | node2: 33%, 300 B of 900 B, 10 B/s, 1 min 00 s left | 40 s"
+
+
+def test_a_finished_task_names_the_hosts_that_changed_when_not_all_did():
+    run = progress.TaskRun("host", "host", "Settle", 0.0)
+    for host in ("node2", "node1"):
+        run.result(host, "changed", 1.0)
+    run.result("node3", "ok", 2.0)
+    assert run.finished_line() == "  host : Settle .. ok=1 changed=2 (node1, node2) 2.0 s"
+
+
+def test_a_long_line_is_cut_to_the_terminal(monkeypatch):
+    written = []
+    monkeypatch.setattr(progress.os, "write", lambda descriptor, text: written.append((descriptor, text.decode())))
+    monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: progress.os.terminal_size((20, 24)))
+    line = progress.StatusLine(lambda: "")
+    line._descriptor = 1
+    line._write("x" * 50)
+    assert written == [(1, "\r\x1b[K" + "x" * 18 + "…\r")]
+
+
+class _Options(dict):
+    def __call__(self, name):
+        return self[name]
+
+
+def test_timings_are_whole_json_with_the_parts_of_the_run(tmp_path, monkeypatch):
+    target = tmp_path / "deep" / "timings.json"
+    callback = progress.CallbackModule()
+    monkeypatch.setattr(callback, "get_option", _Options(timings_file=str(target)))
+    now = iter(range(100, 200, 5))
+    monkeypatch.setattr(callback, "_clock", lambda: next(now))
+    callback._stages = {"host": {"seconds": 0.0, "tasks": 1, "changed": 0, "failed": 0, "resumed": 90}}
+    callback._stage = "host"
+    callback._finish_stage()
+    record = json.loads(target.read_text())
+    assert record["parts"] == {"host": 10}
+    assert [file.name for file in target.parent.iterdir()] == ["timings.json"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Task failed: Error while resolving value: The lookup plugin 'a.b.plan' failed: node1: nic: 2; expected 8\nnode2: nic: 3",
+        "An unhandled exception occurred while running the lookup plugin 'a.b.plan'. Error was a <class 'E'>, original message: "
+        "node1: nic: 2; expected 8\nnode2: nic: 3",
+        "node1: nic: 2; expected 8\n\n node2: nic: 3\n",
+    ],
+)
+def test_a_failure_is_told_in_its_own_words(message):
+    assert progress.own_words(message) == ["node1: nic: 2; expected 8", "node2: nic: 3"]

@@ -1,0 +1,195 @@
+"""The module host_settings on a made-up host: check mode, the real run and the second run tell one story."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import yaml
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _changes
+from ansible_collections.flagos.kunlunxin.plugins.modules import host_settings
+
+GIB = 1024**3
+PARAMS = {
+    "shm_size": "1g",
+    "limits": {"memlock": "infinity", "nofile": 1048576},
+    "kernel_parameters": {"net.core.somaxconn": 4096},
+    "names": {"node1": "10.0.0.1"},
+    "own_name": "node1",
+    "cluster": "lab",
+    "time_service": False,
+}
+
+
+class Host:
+    """A host whose files lie below a folder, and the module that runs on it."""
+
+    def __init__(self, folder, monkeypatch, check_mode=False):
+        self.check_mode = check_mode
+        self.tmpdir = str(folder)
+        self.folder = folder
+        self.commands = []
+        self.shm_bytes = 64 * 1024**2
+        self.active, self.units = set(), set()
+        self.params = dict(PARAMS, state_dir=str(folder / "state"))
+        files = {
+            "fstab": "",
+            "hosts": "127.0.0.1 localhost\n",
+            "proc/meminfo": "MemTotal: 16777216 kB\n",
+            "proc/mounts": "tmpfs /dev/shm tmpfs rw 0 0\n",
+        }
+        files["proc/1/limits"] = "Max locked memory  8388608  8388608  bytes\nMax open files  1024  20000  files\n"
+        files["proc/1/status"] = "CapBnd:\t000001fffeffffff\n"
+        files["proc/sys/net/core/somaxconn"] = "128\n"
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        for name in ("FSTAB", "HOSTS", "LIMITS_CONF", "SYSTEMD_CONF", "SYSCTL_CONF"):
+            monkeypatch.setattr(host_settings, name, str(folder / getattr(host_settings, name).rsplit("/", 1)[1]))
+        monkeypatch.setattr(host_settings, "SYSTEMD_CONF", str(folder / "systemd.conf"))
+        monkeypatch.setattr(host_settings, "LIMITS_CONF", str(folder / "limits.conf"))
+        monkeypatch.setattr(host_settings, "read_text", self._read)
+        monkeypatch.setattr(host_settings, "_shm_live_size", lambda: self.shm_bytes)
+        monkeypatch.setattr(host_settings.settings, "parameter_path", lambda name: str(folder / "proc/sys" / name.replace(".", "/")))
+
+    def _read(self, path):
+        if path == "/proc/self/mounts":
+            path = "/proc/mounts"
+        return _changes.read_text(str(self.folder / path.lstrip("/")) if path.startswith("/proc/") else path)
+
+    def run_command(self, argv, check_rc=False):
+        self.commands.append(argv)
+        if argv[0] == "mount":
+            self.shm_bytes = int(" ".join(argv).partition("size=")[2].split()[0])
+        if argv[:2] == ["systemctl", "is-active"]:
+            return 0, "\n".join("active" if unit in self.active else "inactive" for unit in argv[2:]), ""
+        if argv[:2] == ["systemctl", "cat"]:
+            return (0 if argv[2] in self.units else 1), "", ""
+        if argv[:3] == ["systemctl", "enable", "--now"]:
+            self.active.add(argv[3])
+        return 0, "", ""
+
+    def atomic_move(self, source, target, unsafe_writes):
+        shutil.move(source, target)
+
+    def run(self, **params):
+        self.params.update(params)
+        limits = host_settings.attainable_limits(self.params["limits"])
+        return _changes.settle(self, host_settings.all_changes(self, limits))
+
+    def contents(self):
+        return {str(path): path.read_text() for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    return Host(tmp_path, monkeypatch)
+
+
+def test_the_module_declares_what_these_tests_prove():
+    attributes = yaml.safe_load(host_settings.DOCUMENTATION)["attributes"]
+    assert {name: attributes[name]["support"] for name in ("check_mode", "diff_mode", "idempotent")} == {
+        "check_mode": "full",
+        "diff_mode": "full",
+        "idempotent": "full",
+    }
+
+
+def test_check_mode_predicts_the_run_and_changes_nothing(host):
+    before = host.contents()
+    host.check_mode = True
+    predicted = host.run()
+    assert host.contents() == before
+    assert host.commands == []
+    host.check_mode = False
+    assert host.run() == predicted
+    assert predicted["changed"]
+
+
+def test_a_second_run_changes_nothing(host):
+    host.run()
+    assert host.run() == {"changed": False, "actions": [], "diff": []}
+
+
+def test_the_diff_shows_the_files_that_are_then_there(host):
+    result = host.run()
+    shown = {entry["after_header"]: entry["after"] for entry in result["diff"]}
+    assert shown[host_settings.FSTAB] == _changes.read_text(host_settings.FSTAB)
+    assert "10.0.0.1\tnode1" in shown[host_settings.HOSTS]
+    assert shown["/dev/shm"] == "1 GiB\n"
+
+
+@pytest.mark.parametrize(
+    "damage", ["fstab", "hosts", "limits.conf", "systemd.conf", "90-flagos-kunlunxin.conf", "proc/sys/net/core/somaxconn"]
+)
+def test_each_damage_is_repaired(host, damage):
+    host.run()
+    sound = host.contents()
+    (host.folder / damage).write_text("127.0.0.1 localhost\n" if damage == "hosts" else "")
+    assert host.run()["changed"]
+    assert {path: text.strip() for path, text in host.contents().items()} == {path: text.strip() for path, text in sound.items()}
+
+
+def test_limits_stop_where_the_host_would_refuse_logins(host):
+    host.run()
+    assert "* - memlock 8192\n" in _changes.read_text(host_settings.LIMITS_CONF)
+    (host.folder / "proc/1/status").write_text("CapBnd:\t000001ffffffffff\n")
+    host.run()
+    assert "* - memlock unlimited\n" in _changes.read_text(host_settings.LIMITS_CONF)
+
+
+def test_a_large_default_of_shared_memory_is_left_alone(host):
+    host.shm_bytes = 8 * GIB
+    host.run()
+    assert _changes.read_text(host_settings.FSTAB) == ""
+    assert all(argv[0] != "mount" for argv in host.commands)
+
+
+def test_shared_memory_that_is_not_mounted_is_mounted(host):
+    (host.folder / "proc/mounts").write_text("")
+    host.run(limits={}, kernel_parameters={}, names=None, state_dir=None)
+    assert host.commands == [["mount", "-t", "tmpfs", "-o", f"rw,nosuid,nodev,size={GIB}", "tmpfs", "/dev/shm"]]
+
+
+def test_what_is_left_out_is_not_looked_at(host):
+    assert host.run(shm_size=None, limits={}, kernel_parameters={}, names=None, state_dir=None)["actions"] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"shm_size": "lots"}, "shm_size: not a size"),
+        ({"limits": {"cpu": 1}}, "limits: unknown cpu; expected of memlock, nofile"),
+        ({"limits": {"nofile": "many"}}, "limits: not a size"),
+        ({"kernel_parameters": {"net.no.such": 1}}, "kernel parameter net.no.such: no "),
+    ],
+)
+def test_what_cannot_be_had_is_one_line_and_nothing_is_changed(host, params, words):
+    before = host.contents()
+    with pytest.raises(host_settings.UnfitError) as error:
+        host.run(**params)
+    assert words in str(error.value)
+    assert str(error.value).startswith(os.uname().nodename + ": ")
+    assert host.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("active", "units", "actions"),
+    [
+        ({"chronyd"}, {"chronyd.service"}, []),
+        (set(), {"chrony.service"}, ["systemctl enable --now chrony"]),
+        (set(), set(), ["install systemd-timesyncd", "systemctl enable --now systemd-timesyncd"]),
+    ],
+)
+def test_a_time_service_that_is_there_is_used(host, monkeypatch, active, units, actions):
+    monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    host.active, host.units, host.check_mode = active, units, True
+    only_time = {"shm_size": None, "limits": {}, "kernel_parameters": {}, "names": None, "state_dir": None, "time_service": True}
+    assert host.run(**only_time)["actions"] == actions
+
+
+def test_no_time_service_and_no_way_to_get_one(host, monkeypatch):
+    monkeypatch.setattr(host_settings, "can_install", lambda: False)
+    with pytest.raises(host_settings.UnfitError, match="time service: none; expected one of chrony"):
+        host.run(time_service=True)
