@@ -1,7 +1,7 @@
 """A lab that is made, used and destroyed leaves the machine as it was, and changes nothing of the machine's own meanwhile.
 
-It is a small lab beside whatever lab there is. Its packages are installed before the first look: distribution packages
-stay, and the destroy play names them.
+It is a lab of one host beside whatever lab there is, with an image, a registry and a model of its own. Its packages are
+installed before the first look: distribution packages stay, and the destroy play names them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ LAB = {
     "lab_root": str(FOLDER),
     "lab_cache": f"/var/cache/{FOLDER.name}",
     "lab_hosts": [{"name": "guest1", "number": 11, "memory": "1g"}],
-    "lab_serving": False,
     "lab_memory_gib": 1,
-    "lab_disk_gib": 3,
+    "lab_disk_gib": 12,
 }
 # What mounts, cgroups, bridges and firewall rules come from: a container of a host's own Docker, on its own bridge.
 NESTED_CONTAINER = """
 set -e
 mkdir -p tree/bin
-cp /bin/sleep tree/bin
-ldd /bin/sleep | grep -o '/[^ ]*' | xargs -I@ cp --parents @ tree
+cp /bin/sleep /bin/sh tree/bin
+ldd /bin/sleep /bin/sh | grep -o '/[^ :]*/[^ :]*' | xargs -I@ cp --parents @ tree
 tar -C tree -c . | docker import - try:1
-docker run --detach --privileged try:1 /bin/sleep 600
+docker run --detach --name try --privileged try:1 /bin/sleep 600
+"""
+# Writes to each a value that it has already, so that nothing changes where the guest can.
+WRITE_KERNEL_PARAMETERS = """
+for name in fs/file-max fs/protected_fifos kernel/pid_max vm/max_map_count vm/swappiness; do
+    read -r value < /proc/sys/$name
+    if (echo "$value" > /proc/sys/$name) 2> /dev/null; then echo $name; fi
+done
 """
 THE_MACHINES_OWN = ("sysctls", "iptables", "nftables", "rules", "mounts", "users")
 
@@ -70,6 +76,15 @@ def test_a_lab_in_use_changes_nothing_of_the_machines_own(before: machine.Snapsh
     assert guest.ssh("guest1", NESTED_CONTAINER)
     assert len(guest.containers("guest1")) == 1
     assert own_differences(before, machine.take()) == []
+
+
+@pytest.mark.parametrize("inside", ["", "docker exec try "], ids=["host", "privileged container of a host"])
+def test_what_is_the_whole_kernels_cannot_be_written(inside: str, guest: Lab) -> None:
+    if inside and "try" not in guest.containers("guest1"):
+        guest.ssh("guest1", NESTED_CONTAINER)
+    assert guest.execute("guest1", f"{inside}sh -c '{WRITE_KERNEL_PARAMETERS}'") == ""
+    own = "/proc/sys/net/core/somaxconn"
+    assert guest.execute("guest1", f"{inside}sh -c 'echo 4096 > {own} && cat {own}'") == "4096\n"
 
 
 def test_a_second_run_changes_nothing(guest: Lab) -> None:

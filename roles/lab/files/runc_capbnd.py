@@ -1,8 +1,11 @@
-"""An OCI runtime for machines whose own bounding set lacks capabilities: asks runc for no more than the machine can give.
+"""An OCI runtime for guests: it asks runc for no more than the machine can give, and keeps what is the whole machine's out of reach.
 
 Docker's `--privileged` asks for every capability and sets limits to infinity, which runc refuses where the machine itself
 may not. This drops such capabilities from each container's specification, lowers each limit to the machine's hard limit, writes what it
-changed to a log, and becomes runc. On a machine with full capabilities it changes nothing.
+changed to a log, and becomes runc. On a machine with full capabilities it changes nothing of that.
+
+All containers share the machine's kernel, and systemd sets kernel parameters at each boot of a host (fs.file-max, fs.protected_*).
+So of /proc/sys only `net`, which each network namespace has for itself, can be written in a container.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import pathlib
 import resource
 import sys
+from collections.abc import Callable
 
 # Beside the lab's other logs where the program is the lab's own, in the system's where it stands in for a host's runc.
 LOG = (
@@ -57,22 +61,35 @@ def lower(process: dict, possible: set[str], limit_of=hard_limit) -> list[str]:
     return changes
 
 
-def lower_file(path: pathlib.Path, whole_bundle: bool, possible: set[str]) -> None:
+def keep_from_writing(container: dict, paths: list[str]) -> None:
+    """Makes paths read-only in an OCI container, in place, unless a folder above them is."""
+    read_only = container.setdefault("linux", {}).setdefault("readonlyPaths", [])
+    read_only += [path for path in paths if not any(pathlib.PurePath(path).is_relative_to(above) for above in read_only)]
+
+
+def rewrite(path: pathlib.Path, change: Callable[[dict], list[str]]) -> None:
+    """Passes a specification through ``change`` and logs what that says."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    changes = lower((document.get("process") or {}) if whole_bundle else document, possible)
+    changes = change(document)
+    path.write_text(json.dumps(document), encoding="utf-8")
     if changes:
-        path.write_text(json.dumps(document), encoding="utf-8")
         with LOG.open("a", encoding="utf-8") as log:
             log.write(f"{path} {' '.join(changes)}\n")
 
 
 def main(arguments: list[str]) -> None:
     possible = possible_capabilities(pathlib.Path("/proc/self/status").read_text(encoding="ascii"))
+    the_machines = sorted(str(folder) for folder in pathlib.Path("/proc/sys").iterdir() if folder.name != "net")
+
+    def lower_container(container: dict) -> list[str]:
+        keep_from_writing(container, the_machines)
+        return lower(container.get("process") or {}, possible)
+
     for option, value in itertools.pairwise(arguments):
         if option in ("--bundle", "-b"):
-            lower_file(pathlib.Path(value, "config.json"), True, possible)
+            rewrite(pathlib.Path(value, "config.json"), lower_container)
         elif option in ("--process", "-p"):
-            lower_file(pathlib.Path(value), False, possible)
+            rewrite(pathlib.Path(value), lambda process: lower(process, possible))
     os.execv(RUNC, ["runc", *arguments])  # noqa: S606  # who called has to be the parent of runc itself
 
 

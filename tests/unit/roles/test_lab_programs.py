@@ -52,6 +52,24 @@ def test_no_limit_is_above_what_the_machine_has_and_none_is_raised(limits):
     ]
 
 
+def test_what_is_the_whole_machines_cannot_be_written():
+    container = {"linux": {"readonlyPaths": ["/proc/bus"]}}
+    runtime.keep_from_writing(container, ["/proc/sys/fs", "/proc/sys/vm"])
+    assert container["linux"]["readonlyPaths"] == ["/proc/bus", "/proc/sys/fs", "/proc/sys/vm"]
+
+
+def test_a_container_that_may_write_none_of_it_stays_as_it_is():
+    container = {"linux": {"readonlyPaths": ["/proc/sys"]}}
+    runtime.keep_from_writing(container, ["/proc/sys/fs"])
+    assert container["linux"]["readonlyPaths"] == ["/proc/sys"]
+
+
+def test_a_privileged_container_has_no_list_and_gets_one():
+    container = {}
+    runtime.keep_from_writing(container, ["/proc/sys/fs"])
+    assert container == {"linux": {"readonlyPaths": ["/proc/sys/fs"]}}
+
+
 @given(st.lists(st.sampled_from(sorted(ALL))), st.integers(0, 2**64 - 1))
 def test_on_a_machine_that_can_do_all_nothing_changes(capabilities, bound):
     asked = process(capabilities, [("RLIMIT_NOFILE", bound, bound)])
