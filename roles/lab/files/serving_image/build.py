@@ -32,7 +32,7 @@ import tempfile
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import oci
@@ -47,6 +47,8 @@ PATH = "/opt/serving/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 # for a CPU build only where that version contains "cpu" (vllm/platforms/__init__.py).
 VLLM_VERSION = "0.32.0+cpu"
 PLUGIN_VERSION = "1.0"
+
+SKOPEO_STATE = Path("/var/lib/containers")
 
 SCRIPT = """#!/opt/serving/bin/python3
 import sys
@@ -378,6 +380,16 @@ def ensure(cache: Path, arguments: argparse.Namespace, parts: Parts) -> tuple[Pa
     return home, description, True
 
 
+def skopeo(*arguments: str | Path, hint: str) -> None:
+    """Run skopeo without what it would leave behind: as root it keeps a cache of blobs at a place that nothing can change."""
+    covered = 'mkdir -p "$1" && mount -t tmpfs tmpfs "$1" && shift && exec skopeo "$@"'
+    try:
+        run("unshare", "--mount", "sh", "-c", covered, "sh", SKOPEO_STATE, *arguments, hint=hint)
+    finally:
+        with suppress(OSError):  # not empty: it is the machine's own
+            SKOPEO_STATE.rmdir()
+
+
 def push(home: Path, record: dict, arguments: argparse.Namespace, parts: Parts) -> bool:
     """Push the image unless the registry has this very manifest under this name; say whether it was pushed."""
     registry = arguments.push.partition("/")[0]
@@ -401,8 +413,7 @@ def push(home: Path, record: dict, arguments: argparse.Namespace, parts: Parts) 
         if arguments.check:
             return True
         with parts.part("pushing"):
-            run(
-                "skopeo",
+            skopeo(
                 "copy",
                 "--preserve-digests",
                 f"--dest-authfile={login}",
@@ -423,7 +434,7 @@ def write_archive(home: Path, arguments: argparse.Namespace, parts: Parts) -> bo
         part = out.with_name(out.name + ".part")
         part.unlink(missing_ok=True)
         with parts.part("archive"):
-            run("skopeo", "copy", f"oci:{home / 'layout'}", f"docker-archive:{part}:{arguments.reference}", hint="look at the free space")
+            skopeo("copy", f"oci:{home / 'layout'}", f"docker-archive:{part}:{arguments.reference}", hint="look at the free space")
         part.rename(out)
     return True
 
