@@ -47,6 +47,10 @@ options:
     description: The folder on the host; it is made.
     type: path
     required: true
+  turns:
+    description: The folder on the controller with the files by which runs for the same place take turns; it is made.
+    type: path
+    default: ~/.cache/flagos-kunlunxin/turns
   remote:
     description: Where to and how, as the lookup P(flagos.kunlunxin.ssh_command#lookup) returns it.
     type: dict
@@ -94,7 +98,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rsync
@@ -134,10 +137,11 @@ class _Push(object):
 
 
 @contextlib.contextmanager
-def _turn(place):
+def _turn(folder, place):
     """Hold a lock for a place to send to; the kernel gives it back however the holder ends."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    with open(os.path.join(tempfile.gettempdir(), "flagos-kunlunxin-%d-%s.turn" % (os.getuid(), name)), "a") as stream:
+    with open(os.path.join(folder, name), "a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -150,6 +154,7 @@ def main():
             "damaged": {"type": "list", "elements": "str", "default": []},
             "bytes": {"type": "int"},
             "destination": {"type": "path", "required": True},
+            "turns": {"type": "path", "default": "~/.cache/flagos-kunlunxin/turns"},
             "remote": {
                 "type": "dict",
                 "required": True,
@@ -169,7 +174,7 @@ def main():
     if not shutil.which("rsync"):
         push.refuse("no rsync on the controller", "rsync, 3.1 or newer", "install it")
     if not module.check_mode:
-        with _turn(push.remote["address"] + ":" + module.params["destination"]):
+        with _turn(module.params["turns"], push.remote["address"] + ":" + module.params["destination"]):
             sent = sum(push.send(names, compare) for names, compare in ((files, False), (damaged, True)) if names)
     module.exit_json(
         changed=sent > 0,

@@ -114,9 +114,9 @@ def path(value: Any) -> str:
 
 
 def file_name(value: Any) -> str:
-    """Any path on the controller."""
+    """Any path on the controller, of a file or a folder."""
     if not isinstance(value, str) or not value or "\n" in value or "\0" in value:
-        raise UnfitError("the path of a file on the controller")
+        raise UnfitError("a path on the controller")
     return value
 
 

@@ -50,6 +50,7 @@ SETTINGS = (
     _Setting("cluster_name", "name", _convert.name),
     _Setting("cluster_state_dir", "state_dir", _convert.path),
     _Setting("cluster_lock_file", "lock_file", _convert.file_name),
+    _Setting("cluster_cache_dir", "cache_dir", _convert.file_name),
     _Setting("cluster_lease_ttl", "lease_ttl_seconds", _convert.whole(60, 7 * 86400)),
     _Setting("cluster_lease_break", "lease_break", _convert.switch),
     _Setting("cluster_manage_kernel_globals", "manage_kernel_globals", _convert.switch),

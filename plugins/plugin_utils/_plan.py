@@ -138,6 +138,7 @@ class Plan:
             "accelerator": profile.name,
             "state_dir": spec.state_dir,
             "lock_file": spec.lock_file,
+            "cache_dir": spec.cache_dir,
             "lease": {"ttl_seconds": spec.lease_ttl_seconds, "break": spec.lease_break},
             "manage_kernel_globals": spec.manage_kernel_globals,
             "control_interface": resolved.control_interface,

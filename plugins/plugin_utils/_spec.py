@@ -49,6 +49,7 @@ class ClusterSpec:
     name: str = "flagos"
     state_dir: str = "/var/lib/flagos-kunlunxin"
     lock_file: str = "cluster.lock.yml"
+    cache_dir: str = "~/.cache/flagos-kunlunxin"
     lease_ttl_seconds: int = 14400
     lease_break: bool = False
     manage_kernel_globals: bool = False

@@ -24,17 +24,20 @@ FOLDERS = (
     "/opt",
     "/run",
     "/root/.ansible",
+    "/root/.cache",
     "/root/.docker",
     "/root/.ssh",
     "/srv",
+    "/tmp",
     "/usr/local",
     "/var/cache",
     "/var/lib",
     "/var/log",
 )
-# Written by the machine's own services, or by whoever looks (Ansible's temporary files, caches of interpreters).
+# Written by the machine's own services, by package managers, or by whoever looks (temporary files, caches of interpreters).
 CHANGING_FILES = re.compile(
     r"^/(etc/(mtab|ld\.so\.cache)|run/(systemd|udev|user|log|lock|utmp|xtables\.lock|sudo)|root/\.ansible/(tmp|galaxy_cache|roles|collections)"
+    r"|root/\.cache/(pip|uv)|tmp/(ansible|bash|pytest)[^/]*"
     r"|var/cache/(apt|debconf|man|ldconfig)|var/lib/(apt|dpkg|systemd|dhcp|NetworkManager|chrony|ucf|logrotate|private)"
     r"|var/log/(alternatives\.log|apt|auth\.log|chrony|dpkg\.log|journal|kern\.log|syslog|unattended-upgrades|user\.log|[bw]tmp))"
     r"(/|$|\.)|/__pycache__(/|$)"
