@@ -1,4 +1,4 @@
-"""The memory that lets a long run go on where it stopped, and the lab."""
+"""The memory that lets a long run go on where it stopped, the lab, and its service."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from clone import Service
     from lab import Lab
 
 
@@ -45,3 +46,17 @@ def lab() -> Lab:
     from lab import Lab  # here, because ansible-test loads this file without the folder that the module lies in
 
     return Lab.of_this_machine()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Service:
+    """The service of the lab, brought up by the site unless it answers already."""
+    from clone import Service, play  # here, as above
+
+    service = Service.of()
+    try:
+        service.chat("Hello", max_tokens=1)
+    except OSError:
+        ended = play("site.yml", capture=True)
+        assert ended.status == 0, ended.output
+    return service

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 
 import pytest
 import yaml
@@ -53,6 +55,29 @@ def test_another_digest_than_the_pinned_one(options):
     output = refused(options, image_reference="registry.lab:5443/flagos/serve-cpu@sha256:" + "0" * 64)
     assert "image identity: registry.lab:5443/flagos/serve-cpu@sha256:000" in output
     assert "as cluster.lock.yml says; bring the pinned image, or run lock.yml to pin this one" in output
+
+
+def archive_of_an_image(path):
+    """Write an archive of an image without layers, as docker save makes it; returns the image's identity."""
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    digest = hashlib.sha256(config).hexdigest()
+    manifest = json.dumps([{"Config": f"{digest}.json", "RepoTags": None, "Layers": []}]).encode()
+    with tarfile.open(path, "w") as archive:
+        for name, content in ((f"{digest}.json", config), ("manifest.json", manifest)):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return digest
+
+
+def test_an_archive_of_another_image_than_the_pinned_one(options, tmp_path):
+    archive = tmp_path / "image.tar"
+    digest = archive_of_an_image(archive)
+    ended = play("site.yml", *options, "--extra-vars", json.dumps({"image_archive": str(archive)}), capture=True)
+    assert ended.status != 0, ended.output
+    (line,) = ended.fatal
+    assert all(word in line for word in ("image identity", str(archive), f"sha256:{digest}", "expected", "as cluster.lock.yml says")), line
+    assert ended.changed == 0, ended.output
 
 
 def test_weights_of_another_size_than_the_pinned_ones(options, source):
