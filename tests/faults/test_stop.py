@@ -11,8 +11,9 @@ from clone import evaluate, play
 
 pytestmark = pytest.mark.lab
 
-# What a host's own login sessions, kept open by ssh, come and go with.
+# What a stopped service keeps: its documents, logs and the unit that is off.
 OUR_FILES = re.compile(r"files: \+ .* /(var/lib|etc/systemd/system)/flagos-kunlunxin")
+# What a host's own login sessions, kept open by ssh, come and go with.
 OF_A_LOGIN = re.compile(r"sshd: |/systemd --user|\(sd-pam\)|/usr/bin/dbus-daemon --session|namespaces: |cgroups: .*user\.slice|/run/user/")
 
 
