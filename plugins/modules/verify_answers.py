@@ -195,7 +195,9 @@ class Verification(object):
     def record_reference(self, module):
         parent = os.path.dirname(self.reference_file)
         os.makedirs(parent, mode=0o755, exist_ok=True)
-        request, answers = self.reference_file + ".request", self.reference_file + ".answers"
+        # A run that was killed may still be recording: its container ends here, and its files are not these.
+        module.run_command(["docker", "rm", "--force", REFERENCE_CONTAINER])
+        request, answers = ("%s.%d.%s" % (self.reference_file, os.getpid(), name) for name in ("request", "answers"))
         with open(request, "w") as stream:
             json.dump(
                 {
