@@ -14,7 +14,7 @@ description:
   - Returns, for the host a task is about, the address and the ssh command line that Ansible itself would use, with the same key,
     known hosts and proxy, for M(flagos.kunlunxin.rsync_push).
   - The command makes a connection of its own, so that bulk data does not slow down the one that Ansible shares between tasks.
-    It asks no questions, so the login must need no password.
+    It asks no questions, so the login must need no password, and neither may C(sudo) where the login is not root's.
 options:
   _terms:
     description: None.
@@ -35,6 +35,7 @@ _raw:
   elements: dict
 """
 
+import getpass
 import shlex
 
 from ansible import constants as C
@@ -70,10 +71,15 @@ class LookupModule(LookupBase):
                 "host": host,
                 "address": f"{user}@{address}" if user else address,
                 "shell": shlex.join(_command(ssh)),
-                # A program of its own can only become root without being asked for a password.
-                "become": "sudo -n" if boolean(variables.get("ansible_become", C.DEFAULT_BECOME)) else "",
+                "become": _become(user, variables),
             }
         ]
+
+
+def _become(user, variables):
+    """What makes a program of the login root's, as the roles' tasks are. It can only become root without being asked for a password."""
+    refused = not boolean(variables.get("ansible_become", True))
+    return "" if refused or (user or getpass.getuser()) == "root" else "sudo -n"
 
 
 class _Options:

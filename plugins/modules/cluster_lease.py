@@ -36,7 +36,7 @@ options:
   ttl:
     description: Seconds after which the lease runs out unless it is renewed; longer than the longest stage.
     type: int
-    default: 14400
+    default: 100800
   insist:
     description: Take the lease from whoever holds it.
     type: bool
@@ -149,7 +149,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
-            "ttl": {"type": "int", "default": 14400},
+            "ttl": {"type": "int", "default": 100800},
             "insist": {"type": "bool", "default": False},
             "path": {"type": "path", "default": "/run/flagos-kunlunxin/lease.json"},
             "holder": {

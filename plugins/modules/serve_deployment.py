@@ -183,9 +183,10 @@ def stale_documents(folder, files):
     ]
 
 
-def reload_change(changes):
-    """systemd reads a unit anew only when told."""
-    if any(change.subject.endswith("/" + UNIT) for change in changes):
+def reload_change(module, changes):
+    """systemd reads a unit anew only when told; a run that was killed may have written it and told nobody."""
+    stale = module.run_command(["systemctl", "show", "--property=NeedDaemonReload", "--value", UNIT])[1].strip() == "yes"
+    if stale or any(change.subject.endswith("/" + UNIT) for change in changes):
         return command_change(["systemctl", "daemon-reload"], "systemd", "", "")
     return []
 
@@ -246,7 +247,7 @@ def main():
     for item in files:
         changes += file_change(item.path, read_text(item.path), item.text, item.mode, secret=item.secret)
     changes += stale_documents(installation.folder + "/documents", files)
-    changes += reload_change(changes)
+    changes += reload_change(module, changes)
     now = phase(installation)
     module.exit_json(
         deployment=installation.deployment,

@@ -74,8 +74,15 @@ def make(path, comment):
         for left in (path, path + ".pub"):  # half a pair is no pair
             if os.path.exists(left):
                 os.unlink(left)
-        command = [module.get_bin_path("ssh-keygen", required=True), "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path]
+        part = path + ".part"
+        for left in (part, part + ".pub"):
+            if os.path.exists(left):
+                os.unlink(left)
+        command = [module.get_bin_path("ssh-keygen", required=True), "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", part]
         module.run_command(command, check_rc=True)
+        # The private half last: it is there only when both are whole.
+        os.rename(part + ".pub", path + ".pub")
+        os.rename(part, path)
 
     return Change("make the key %s" % path, path, "", "(a new key)\n", generate)
 

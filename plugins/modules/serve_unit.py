@@ -9,7 +9,8 @@ module: serve_unit
 short_description: Start or stop this host's part of the service, and prove it stopped
 version_added: 0.1.0
 description:
-  - V(started) enables and starts the unit.
+  - V(started) enables and starts the unit. Before a start it removes what the run before said of itself, so that whoever waits for
+    this start hears of no other.
   - V(stopped) stops the unit, removes containers with the cluster's label and ends processes that carry the cluster's mark,
     and fails unless none is left. Nothing without our label or mark is touched.
 author:
@@ -36,6 +37,10 @@ options:
     description: In check mode, take the unit for stopped, as the task before would have left it.
     type: bool
     default: false
+  state_folder:
+    description: The folder in which the serve program says how it goes.
+    type: path
+    required: true
   cluster:
     description: The cluster's name; containers and processes are found by it.
     type: str
@@ -51,6 +56,7 @@ EXAMPLES = r"""
   flagos.kunlunxin.serve_unit:
     state: stopped
     enabled: false
+    state_folder: /var/lib/flagos-kunlunxin/serve/state
     cluster: "{{ cluster_name }}"
     host: "{{ inventory_hostname }}"
 """
@@ -71,7 +77,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, command_change, settle
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_coordinator import PLACEMENT_FILE
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files import LABEL_CLUSTER, MARKER, UNIT
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_state import FILE_NAME as STATE_FILE
 
 UNIT_FILE = "/etc/systemd/system/" + UNIT
 END_SECONDS = 10
@@ -146,6 +154,19 @@ def stop_changes(module, params):
     return changes
 
 
+def start_change(folder):
+    """The change that starts the unit as if for the first time."""
+
+    def start(module):
+        for name in (STATE_FILE, PLACEMENT_FILE):
+            path = os.path.join(folder, name)
+            if os.path.exists(path):
+                os.unlink(path)
+        module.run_command(["systemctl", "start", UNIT], check_rc=True)
+
+    return Change("systemctl start %s" % UNIT, UNIT, "inactive\n", "active\n", start)
+
+
 def start_changes(module, params):
     changes = []
     wanted = params["enabled"] is not False
@@ -156,7 +177,7 @@ def start_changes(module, params):
     if state == "failed":  # or systemd may refuse: "start request repeated too quickly"
         changes += command_change(["systemctl", "reset-failed", UNIT], UNIT, "failed\n", "inactive\n")
     if state not in ("active", "activating") or (module.check_mode and params["stopped_before"]):
-        changes += command_change(["systemctl", "start", UNIT], UNIT, "inactive\n", "active\n")
+        changes.append(start_change(params["state_folder"]))
     return changes
 
 
@@ -166,6 +187,7 @@ def main():
             "state": {"type": "str", "choices": ["started", "stopped"], "required": True},
             "enabled": {"type": "bool"},
             "stopped_before": {"type": "bool", "default": False},
+            "state_folder": {"type": "path", "required": True},
             "cluster": {"type": "str", "required": True},
             "host": {"type": "str", "required": True},
         },

@@ -22,10 +22,13 @@ extends_documentation_fragment:
   - flagos.kunlunxin.attributes
 attributes:
   check_mode:
-    support: full
-    details: In check mode nothing is asked; a reference or record that would have to be made is predicted.
+    support: partial
+    details:
+      - In check mode nothing is asked. A reference that would have to be made is predicted, and so is a record of another subject, as if
+        all were well. How many questions and tokens it will count is not.
   diff_mode:
-    support: full
+    support: partial
+    details: The predicted record lacks what only the answers can tell.
   idempotent:
     support: full
 options:

@@ -50,7 +50,7 @@ class ClusterSpec:
     state_dir: str = "/var/lib/flagos-kunlunxin"
     lock_file: str = "cluster.lock.yml"
     cache_dir: str = "~/.cache/flagos-kunlunxin"
-    lease_ttl_seconds: int = 14400
+    lease_ttl_seconds: int = 100800  # longer than a stage may take: weights_time_limit and image_time_limit
     lease_break: bool = False
     manage_kernel_globals: bool = False
     devices_per_host: int | None = None

@@ -120,7 +120,13 @@ def make_passwords(folder: pathlib.Path, table: pathlib.Path) -> None:
 def make_key(path: pathlib.Path, comment: str) -> str:
     """Makes a key pair if there is none. Returns the public half: type and key."""
     if not path.exists():
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True)
+        part = path.with_suffix(".part")
+        for left in (part, part.with_suffix(".part.pub")):
+            left.unlink(missing_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(part)], check=True)
+        # The private half last: it is there only when both are whole.
+        part.with_suffix(".part.pub").rename(path.with_suffix(".pub"))
+        part.rename(path)
         print(f"made {path}")
     return path.with_suffix(".pub").read_text(encoding="utf-8")
 
