@@ -16,6 +16,9 @@ import json
 import os
 import time
 
+# From a program that a module runs up to the wrapper, and no further than that: others' jobs are none of ours.
+_GENERATIONS = 4
+
 
 def describe(done, total=None, unit="bytes", note=""):
     """The record that the callback understands.
@@ -29,30 +32,39 @@ def describe(done, total=None, unit="bytes", note=""):
     return {"done": done, "total": total, "unit": unit, "note": note}
 
 
-def job_file(parent_command_line, async_dir):
-    """The job file of the async job that runs this module.
+def job_file(command_line, async_dir):
+    """The job file of the async job that a process runs.
 
-    Ansible starts the module from ``async_wrapper.py JOB LIMIT MODULE ARGUMENTS`` and names the file ``JOB.PID``
+    Ansible starts a module from ``async_wrapper.py JOB LIMIT MODULE ARGUMENTS`` and names the file ``JOB.PID``
     (ansible-core, lib/ansible/modules/async_wrapper.py).
 
-    :param parent_command_line: the argument list of the parent process.
+    :param command_line: the argument list of the process.
     :param async_dir: the folder of the job files.
-    :returns: the path, or ``None`` when the parent is no async wrapper.
+    :returns: the path, or ``None`` when the process is no async wrapper.
     """
-    for position, argument in enumerate(parent_command_line[:-1]):
+    for position, argument in enumerate(command_line[:-1]):
         if os.path.basename(argument) == "async_wrapper.py":
-            job = parent_command_line[position + 1]
+            job = command_line[position + 1]
             found = glob.glob(os.path.join(glob.escape(async_dir), glob.escape(job) + ".*[0-9]"))
             return found[0] if found else None
     return None
 
 
-def _parent_command_line():
-    try:
-        with open("/proc/%d/cmdline" % os.getppid(), "rb") as stream:
-            return [part.decode("utf-8", "replace") for part in stream.read().split(b"\0")[:-1]]
-    except OSError:
-        return []
+def _own_job_file():
+    """The job file of the async job that this process works for: as its module, or as a program that the module runs."""
+    async_dir = os.path.expanduser(os.environ.get("ANSIBLE_ASYNC_DIR", "~/.ansible_async"))
+    pid = os.getppid()
+    for _generation in range(_GENERATIONS):
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as stream:
+                found = job_file([part.decode("utf-8", "replace") for part in stream.read().split(b"\0")[:-1]], async_dir)
+            with open("/proc/%d/stat" % pid) as stream:
+                pid = int(stream.read().rpartition(")")[2].split()[1])
+        except OSError:  # the process ended, or is the first one's parent, which none is
+            return None
+        if found:
+            return found
+    return None
 
 
 class Progress(object):
@@ -69,7 +81,7 @@ class Progress(object):
         self.unit = unit
         self.interval = interval
         self._written = float("-inf")
-        self._path = path or job_file(_parent_command_line(), os.path.expanduser(os.environ.get("ANSIBLE_ASYNC_DIR", "~/.ansible_async")))
+        self._path = path or _own_job_file()
 
     def report(self, done, note=""):
         """Say that ``done`` of ``total`` is finished; at most one write an interval."""

@@ -29,6 +29,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,10 @@ import oci
 import pip_settings
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parents[3] / "plugins" / "module_utils"))
+
+from _progress import Progress  # noqa: E402 - it imports nothing of the collection
+
 RECIPE = tomllib.loads((HERE / "recipe.toml").read_text())
 PREFIX = Path("opt/serving")
 PATH = "/opt/serving/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -48,6 +53,8 @@ PATH = "/opt/serving/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 VLLM_VERSION = "0.32.0+cpu"
 PLUGIN_VERSION = "1.0"
 
+# distribution packages, Python packages, assembling, bytecode, trying, packing, pushing
+PARTS = 7
 SKOPEO_STATE = Path("/var/lib/containers")
 
 SCRIPT = """#!/opt/serving/bin/python3
@@ -63,19 +70,30 @@ class Problem(Exception):
 
 
 class Parts:
-    """Names and seconds of the parts of the work, told while they run."""
+    """Names and seconds of the parts of the work, told while they run: in words, and to the job of Ansible's that runs this."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._running: list[str] = []
+        self._turn = threading.Lock()
+        self._progress = Progress(total=PARTS, unit="parts", interval=0)
 
     @contextmanager
     def part(self, name: str):
         """Time one part; nested or parallel parts overlap."""
         print(f"serving image: {name} ...", file=sys.stderr, flush=True)
         start = time.monotonic()
+        self._running.append(name)
+        self._tell()
         yield
+        self._running.remove(name)
         self.seconds[name] = round(time.monotonic() - start, 1)
+        self._tell()
         print(f"serving image: {name}: {self.seconds[name]} s", file=sys.stderr, flush=True)
+
+    def _tell(self) -> None:
+        with self._turn:
+            self._progress.report(len(self.seconds), " and ".join(self._running))
 
 
 def run(*command: str | Path, hint: str, **options) -> subprocess.CompletedProcess:

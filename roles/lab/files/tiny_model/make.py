@@ -5,11 +5,9 @@ geometry (decode kernels are size-specific, so the geometry is kept), one dense 
 grouped sigmoid routing with a correction bias, and a shared expert. Its weights are seeded noise: what it says is
 nonsense, but the same nonsense on every machine, and different nonsense for different prompts.
 
-    make.py model OUT                     the model, its tokenizer and its chat template
-    make.py perturbed MODEL OUT           a copy in which one tensor differs (a check must notice it)
-    make.py quantized MODEL OUT           a copy whose config.json claims INT8, as the vendor's does
+    make.py OUT        the model, its tokenizer and its chat template
 
-The first needs torch and transformers and runs in the serving image; the others run anywhere.
+It needs torch and transformers, and runs in the serving image.
 
 Output is deterministic: equal versions of torch, transformers and tokenizers write equal bytes.
 OUT appears whole or not at all. Exit status 0, or 1 with one line on standard error.
@@ -18,7 +16,6 @@ OUT appears whole or not at all. Exit status 0, or 1 with one line on standard e
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -63,21 +60,6 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-
-# What the vendor's INT8 weights declare, see the model card: dynamic per-token activations, per-channel weights.
-QUANTIZATION = {
-    "quant_method": "compressed-tensors",
-    "format": "int-quantized",
-    "quantization_status": "compressed",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True, "dynamic": False},
-            "input_activations": {"num_bits": 8, "type": "int", "strategy": "token", "symmetric": True, "dynamic": True},
-        }
-    },
-}
 
 
 def make_model(out: Path) -> None:
@@ -175,33 +157,6 @@ def fill(name: str, tensor, generator) -> None:
         tensor.normal_(0.0, 1.4 * tensor.shape[-1] ** -0.5, generator=generator)
 
 
-def make_perturbed(model: Path, out: Path) -> None:
-    """Copy *model* to *out* with the sign of one tensor turned: the last layer's shared expert says the opposite."""
-    shutil.copytree(model, out, dirs_exist_ok=True)
-    name = f"model.layers.{LAYERS - 1}.mlp.shared_experts.down_proj.weight"
-    with (out / "model.safetensors").open("r+b") as weights:
-        # The format: the header's length, the header as JSON, then the tensors; little-endian throughout.
-        length = int.from_bytes(weights.read(8), "little")
-        tensor = json.loads(weights.read(length))[name]
-        if tensor["dtype"] != "BF16":
-            raise ValueError(f"{name} is {tensor['dtype']}, not BF16")
-        begin, end = tensor["data_offsets"]
-        weights.seek(8 + length + begin)
-        numbers = bytearray(weights.read(end - begin))
-        numbers[1::2] = bytes(high ^ 0x80 for high in numbers[1::2])
-        weights.seek(8 + length + begin)
-        weights.write(numbers)
-
-
-def make_quantized(model: Path, out: Path) -> None:
-    """Copy *model* to *out* with a quantization_config: for checks that read it, not for serving."""
-    shutil.copytree(model, out, dirs_exist_ok=True)
-    path = out / "config.json"
-    config = json.loads(path.read_text())
-    config["quantization_config"] = QUANTIZATION
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-
-
 def whole_or_nothing(out: Path, make: Callable[[Path], None]) -> None:
     """Let *make* fill a folder beside *out*, which becomes *out* only when it is complete."""
     unfinished = out.with_name(out.name + ".unfinished")
@@ -216,24 +171,14 @@ def whole_or_nothing(out: Path, make: Callable[[Path], None]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the three commands; return the exit status."""
+    """Make the model; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("model").add_argument("out", type=Path)
-    for name in ("perturbed", "quantized"):
-        command = commands.add_parser(name)
-        command.add_argument("model", type=Path)
-        command.add_argument("out", type=Path)
-    options = parser.parse_args(arguments)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args(arguments).out
     try:
-        if options.command == "model":
-            whole_or_nothing(options.out, make_model)
-        elif options.command == "perturbed":
-            whole_or_nothing(options.out, lambda out: make_perturbed(options.model, out))
-        else:
-            whole_or_nothing(options.out, lambda out: make_quantized(options.model, out))
+        whole_or_nothing(out, make_model)
     except (OSError, KeyError, ValueError) as error:
-        print(f"tiny model: {options.command} {options.out}: {error}", file=sys.stderr)
+        print(f"tiny model: {out}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _progress
 
@@ -19,6 +23,19 @@ def test_without_a_wrapper_there_is_no_job_file(tmp_path):
     assert _progress.job_file(["/usr/bin/python3", "module.py"], str(tmp_path)) is None
     assert _progress.job_file(["async_wrapper.py"], str(tmp_path)) is None
     assert _progress.job_file(["async_wrapper.py", "j1", "30"], str(tmp_path)) is None
+
+
+def test_a_program_that_a_module_runs_reports_to_the_modules_job(tmp_path):
+    job = tmp_path / "j7.12"
+    job.write_text("{}")
+    report = "import sys; sys.path.insert(0, sys.argv[1]); import _progress; _progress.Progress(total=7, unit='parts').report(2)"
+    run = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[-2:]], check=True)"
+    (tmp_path / "async_wrapper.py").write_text(
+        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {run!r}, *sys.argv[-2:]], check=True)\n"
+    )
+    command = [sys.executable, tmp_path / "async_wrapper.py", "j7", "30", report, Path(_progress.__file__).parent]
+    subprocess.run(command, env={**os.environ, "ANSIBLE_ASYNC_DIR": str(tmp_path)}, check=True)
+    assert json.loads(job.read_text())["progress"] == {"done": 2, "total": 7, "unit": "parts", "note": ""}
 
 
 def test_a_report_adds_itself_to_what_ansible_wrote(tmp_path):
