@@ -3,6 +3,8 @@
 Standard library only; Ansible is the one in `.venv`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os
@@ -111,7 +113,7 @@ class Service:
     model: str
 
     @classmethod
-    def of(cls, inventory: Path = INVENTORY) -> "Service":
+    def of(cls, inventory: Path = INVENTORY) -> Service:
         """The service that the inventory's plan makes."""
         plan = evaluate("lookup('flagos.kunlunxin.plan')", inventory)
         return cls(f"http://{plan['head']['address']}:{plan['ports']['api']}", plan["model"]["name"])
@@ -152,7 +154,7 @@ class RequestLoop:
                 self.failed.append(f"{time.strftime('%H:%M:%S')} {error}")
             self._stop.wait(self._pause_s)
 
-    def __enter__(self) -> "RequestLoop":
+    def __enter__(self) -> RequestLoop:
         self._thread.start()
         return self
 

@@ -6,6 +6,8 @@ Runs with the machine's own Python and its standard library, from nothing, and d
 Package mirrors and extra certificate authorities come from pip's and apt's own configuration.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import os
@@ -89,10 +91,15 @@ def link() -> None:
     say("linked the clone as flagos.kunlunxin")
 
 
-def prepare(dev: bool) -> float:
-    """Do all of it; returns the seconds it took."""
+def refuse_old_python() -> None:
+    """:raises SystemExit: this Python is older than the collection runs on."""
     if sys.version_info < (3, 11):
         stop("Python", platform.python_version(), "3.11 or newer", "use Debian 12, Ubuntu 24.04 or a newer python3")
+
+
+def prepare(dev: bool) -> float:
+    """Do all of it; returns the seconds it took."""
+    refuse_old_python()
     began = time.monotonic()
     system_packages()
     virtual_environment(["dev"] if dev else [])

@@ -47,6 +47,7 @@ def findings(facts, needs):
     ``facts``: ``uid``, ``system`` (os-release), ``architecture``, ``namespaces`` (why they cannot be made, or ``""``), ``tun`` and ``overlay``
     (whether the kernel has them), ``sources`` (text of the distribution's package sources), ``memory`` and ``disks`` (bytes
     available; the latter by path), ``routes`` (text), ``lab`` (``running``, and ``prefix`` and ``link`` of the one that is there, if any).
+    ``foreign``: folders of the lab's that hold what is not the lab's.
     ``needs``: ``prefix``, ``memory`` (bytes), ``disk`` (bytes).
     """
     lab = facts["lab"]
@@ -86,6 +87,8 @@ def findings(facts, needs):
             "entries in /etc/apt/sources.list or, as deb822, in /etc/apt/sources.list.d/%s.sources" % facts["system"].get("ID"),
             "give their text as lab_apt_sources",
         )
+    for path in facts["foreign"]:
+        find("folder", "%s holds other things" % path, "a folder of the lab's own", "put lab_root and lab_cache elsewhere, or empty it")
     if not lab["running"]:
         if facts["memory"] < needs["memory"]:
             find(

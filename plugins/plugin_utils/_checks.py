@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import PurePosixPath
 
 from . import _ports
 from ._profile import names
@@ -22,6 +23,10 @@ _DECIDED = {
     "data_parallel_size": "serve_pipeline_parallel_size",
     "distributed_executor_backend": "",
 }
+
+
+# What the serve program and Ray write in a container, or the profile mounts there.
+_CONTAINERS_OWN = ("/dev", "/etc", "/proc", "/root", "/run", "/sys", "/tmp")  # noqa: S108 - places that must not be covered
 
 
 def accelerator(spec: ClusterSpec, problems: Problems) -> None:
@@ -91,6 +96,21 @@ def nics(resolved: Resolved, problems: Problems) -> None:
         f"{resolved.devices}, one for each device of a host",
         "list one interface for each device, in the order of the devices",
     )
+
+
+def mounts(spec: ClusterSpec, folder: str, model_path: str, problems: Problems) -> None:
+    """No folder of the host covers what the container writes: it would be written on the host, and kept over restarts."""
+    for mount in spec.mounts:
+        covered = [path for path in (*_CONTAINERS_OWN, folder, model_path) if PurePosixPath(path).is_relative_to(mount.target)]
+        if covered:
+            problems.add(
+                Gravity.ONE_VALUE,
+                "cluster",
+                "serve_mounts",
+                f"{mount.target} would cover {', '.join(covered)} of the container",
+                "a folder that the container does not use",
+                "mount it below a folder of its own, such as /data",
+            )
 
 
 def engine_arguments(arguments: Mapping[str, object], problems: Problems) -> None:

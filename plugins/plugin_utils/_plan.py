@@ -219,6 +219,7 @@ def build_plan(spec: ClusterSpec, profile: Profile | None, problems: Problems | 
     numbers = node_ranks(spec.hosts, profile.rank_rule)
     _checks.layout(spec, resolved, problems)
     _checks.nics(resolved, problems)
+    _checks.mounts(spec, spec.state_dir, spec.model_path or profile.model_path, problems)
     _environment.check(spec, profile, resolved.devices, numbers, problems)
     problems.raise_any()
     hosts = _hosts(spec, profile, resolved, numbers)

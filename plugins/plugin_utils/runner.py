@@ -27,6 +27,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..callback.progress import own_words
 
 COLLECTION = "flagos.kunlunxin"
@@ -255,18 +257,28 @@ def _show(event: Event) -> None:
         print(f"  {event.host}: {event.message}", flush=True)
 
 
+def _variables(text: str) -> Any:
+    """Variables as JSON, or the content of a file of JSON or YAML: a secret belongs into a file, not on a command line."""
+    return yaml.safe_load(Path(text[1:]).read_text(encoding="utf-8")) if text.startswith("@") else json.loads(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The shell's entry; returns the exit status."""
     parser = argparse.ArgumentParser(prog="runner", description="Run a playbook of flagos.kunlunxin by ansible-runner.")
     parser.add_argument("playbook", nargs="?", default="site")
     parser.add_argument("-i", "--inventory", required=True, type=Path)
-    parser.add_argument("-e", "--extra-vars", type=json.loads, default={}, metavar="JSON", help="variables as one JSON object")
+    parser.add_argument(
+        "-e", "--extra-vars", type=_variables, default={}, metavar="JSON|@FILE", help="variables as one JSON object, or a file of them"
+    )
     parser.add_argument("-l", "--limit", default="")
     parser.add_argument("-t", "--tags", nargs="*", default=[])
     parser.add_argument("-C", "--check", action="store_true")
     parser.add_argument("-D", "--diff", action="store_true")
     options = parser.parse_args(arguments)
-    result = run_playbook(**vars(options), on_event=_show)
+    try:
+        result = run_playbook(**vars(options), on_event=_show)
+    except FileNotFoundError as error:
+        parser.error(str(error))
     print(json.dumps({"ok": result.ok, "changed": result.changed, **dataclasses.asdict(result)}))
     return 0 if result.ok else result.rc or 1
 

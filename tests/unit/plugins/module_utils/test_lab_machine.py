@@ -21,6 +21,7 @@ GOOD = {
     "overlay": True,
     "memory": 20 * GIB,
     "disks": {"/var/lib/lab": 80 * GIB},
+    "foreign": [],
     "routes": "default via 192.0.2.1 dev eth0\n192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.2\n",
     "sources": "deb http://mirror.example/debian bookworm main\n",
     "lab": {"running": False, "prefix": None, "link": None},
@@ -51,6 +52,10 @@ def test_a_good_machine_has_no_finding():
         ({"tun": False}, "/dev/net/tun: missing"),
         ({"overlay": False}, "file systems: overlay is missing"),
         ({"sources": "\n"}, "package sources: none of the distribution's own; expected entries in /etc/apt/sources.list or"),
+        (
+            {"foreign": ["/data"]},
+            "folder: /data holds other things; expected a folder of the lab's own; put lab_root and lab_cache elsewhere",
+        ),
         ({"memory": 8 * GIB}, "memory: 8 GiB available; expected 16 GiB"),
         ({"disks": {"/var/lib/lab": 10 * GIB}}, "disk: 10 GiB available for /var/lib/lab; expected 40 GiB"),
         (

@@ -179,6 +179,18 @@ LINES = [
         f"""cluster: serve_before_start: "source 'x'"; expected {COMMAND}; mend serve_before_start""",
     ),
     (
+        "mount over what the container writes",
+        {"serve_mounts": ["/root"]},
+        "cluster: serve_mounts: /root would cover /root of the container; expected a folder that the container does not use;"
+        " mount it below a folder of its own, such as /data",
+    ),
+    (
+        "mount over the folder of the service",
+        {"serve_mounts": ["/data:/var"]},
+        "cluster: serve_mounts: /var would cover /var/lib/flagos-kunlunxin of the container; expected a folder that the container does not use;"
+        " mount it below a folder of its own, such as /data",
+    ),
+    (
         "mount that is relative",
         {"serve_mounts": ["data:/data"]},
         "cluster: serve_mounts: 'data:/data'; expected a list of folders, each /source, /source:/target or /source:/target:ro; mend serve_mounts",
