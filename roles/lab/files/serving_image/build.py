@@ -197,6 +197,7 @@ def fetch_packages(packages: Path, work: Path, cache: Path, python: str, torch_i
             env={
                 **os.environ,
                 **settings.environment,
+                "TMPDIR": str(work),  # uv leaves a lock file where temporary files go
                 "UV_CACHE_DIR": str(work / "uv"),
                 "UV_LINK_MODE": "hardlink",
                 "UV_NO_CONFIG": "1",

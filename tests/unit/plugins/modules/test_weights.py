@@ -31,13 +31,16 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def push(source):
+def push(source, tmp_path_factory):
+    turns = tmp_path_factory.mktemp("turns")
+
     def arguments(held, **more):
         return {
             "source": str(source),
             "files": held["absent"],
             "damaged": held["wrong"],
             "destination": held["folder"],
+            "turns": str(turns),
             "remote": {"host": "here"},
             **more,
         }
