@@ -103,6 +103,7 @@ finding:
   type: dict
 """
 
+import contextlib
 import os
 import time
 
@@ -146,14 +147,17 @@ class Observed:
         self.version = None
         self.live_restore = False
         self.containers = {}
+        self.unknown = None  # why it is not known which containers run
         client = EngineClient()
-        try:
+        with contextlib.suppress(EngineError):  # not there, or not running: `installed` tells which
             self.version = client.version()
-            self.live_restore = bool(client.information().get("LiveRestoreEnabled"))
-            self.containers = client.containers()
-        except EngineError:
-            pass  # not there, or not running: `installed` tells which
         self.running = self.version is not None
+        if self.running:
+            try:
+                self.live_restore = bool(client.information().get("LiveRestoreEnabled"))
+                self.containers = client.containers()
+            except EngineError as error:
+                self.unknown = str(error)
         self.enabled = self.installed and module.run_command(["systemctl", "is-enabled", "docker"])[0] == 0
 
 
@@ -194,6 +198,13 @@ def engine_changes(observed, params):
     elif not observed.running:
         need = daemon.NOTHING  # starting it reads the file
     if need == daemon.RESTART and not observed.live_restore and not params["restart_with_foreign_containers"]:
+        if observed.unknown:
+            raise RefusalError(
+                "container engine restart",
+                "its containers are not known: %s" % observed.unknown,
+                "none foreign at a restart",
+                "mend the engine (journalctl --unit=docker), or set container_engine_restart_with_foreign_containers",
+            )
         names = foreign(observed.containers, params["cluster"])
         if names:
             raise RefusalError(

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _changes, _registry
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineError
 from ansible_collections.flagos.kunlunxin.plugins.modules import container_engine
 
 OURS = {"name": "serve", "labels": {container_engine.LABEL: "lab"}}
@@ -21,7 +22,7 @@ class Host:
     def __init__(self, folder, monkeypatch):
         self.folder, self.tmpdir, self.check_mode = folder, str(folder), False
         self.installed, self.enabled, self.version = True, True, "20.10.24"
-        self.live_restore, self.containers = False, {}
+        self.live_restore, self.containers, self.unknown = False, {}, None
         self.commands = []
         self.outcome = _registry.Outcome(_registry.OK, "")
         self.probed = []
@@ -69,6 +70,7 @@ class Host:
         observed.installed, observed.version = self.installed, self.version if self.installed else None
         observed.running = observed.version is not None
         observed.live_restore, observed.containers, observed.enabled = self.live_restore, self.containers, self.enabled
+        observed.unknown = self.unknown
         return observed
 
     def run(self, **params):
@@ -148,6 +150,28 @@ def test_a_restart_that_harms_nobody(host, kept):
     host.containers = {"2": OURS} if kept == "ours" else {"1": FOREIGN}
     host.live_restore = kept == "live_restore"
     assert host.run(daemon_options={"mtu": 1400})["actions"][-1] == "systemctl restart docker"
+
+
+class Stuck:
+    """An engine that tells its version and then no more."""
+
+    def version(self):
+        return "20.10.24"
+
+    def information(self):
+        raise EngineError("no answer: timed out")
+
+
+def test_an_engine_that_does_not_tell_its_containers_is_not_restarted_unless_allowed(host, monkeypatch):
+    monkeypatch.setattr(container_engine, "EngineClient", Stuck)
+    observed = container_engine.Observed(host)
+    assert (observed.running, observed.version, observed.unknown) == (True, "20.10.24", "no answer: timed out")
+    host.unknown = observed.unknown
+    with pytest.raises(container_engine.RefusalError, match="containers are not known: no answer: timed out; expected none foreign"):
+        host.run(daemon_options={"mtu": 1400})
+    assert host.contents() == {}
+    assert host.run(daemon_options={"debug": True})["actions"][-1] == "systemctl reload docker"
+    assert host.run(daemon_options={"mtu": 1400}, restart_with_foreign_containers=True)["changed"]
 
 
 def test_a_reload_disturbs_no_container(host):
