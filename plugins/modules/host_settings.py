@@ -18,13 +18,15 @@ options:
   shm_size:
     description:
       - Least size of C(/dev/shm), such as V(64g). A larger one stays as it is.
-      - It is kept over a boot in C(/etc/fstab), unless the kernel's own default is large enough.
+      - It is kept over a boot in C(/etc/fstab), unless the kernel's own default (half of the memory) or the entry that is
+        there is large enough.
     type: str
   limits:
     description:
       - Resource limits V(memlock) (bytes) and V(nofile) (files) of logins and services, each a count, a size or V(infinity).
-      - On a host that may not raise its hard limits (no C(CAP_SYS_RESOURCE)) a limit stops at that ceiling, with a warning
-        when it is set, because a higher one would refuse every login.
+      - V(nofile) stops at the kernel parameter C(fs.nr_open), and on a host that may not raise its hard limits
+        (no C(CAP_SYS_RESOURCE)) a limit stops at that ceiling, with a warning when it is set, because a higher one would
+        refuse every login.
       - Running services keep the limits they were started with.
     type: dict
     default: {}
@@ -45,7 +47,10 @@ options:
     type: str
     default: flagos
   time_service:
-    description: Whether one of chrony, systemd-timesyncd or ntp must run; systemd-timesyncd is installed where there is none.
+    description:
+      - Whether one of chrony, systemd-timesyncd, ntp, openntpd, ptp4l or phc2sys must run.
+      - One that is there is started, except the last two, which only their owner can set up; systemd-timesyncd is installed
+        where there is none.
     type: bool
     default: false
   state_dir:
@@ -112,7 +117,10 @@ HOSTS = "/etc/hosts"
 LIMITS_CONF = "/etc/security/limits.d/90-flagos-kunlunxin.conf"
 SYSTEMD_CONF = "/etc/systemd/system.conf.d/90-flagos-kunlunxin.conf"
 SYSCTL_CONF = "/etc/sysctl.d/90-flagos-kunlunxin.conf"
-TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpsec"]
+TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpsec", "openntpd"]
+# The clock's other masters: good where they run, but not started here, for each needs to know its interface.
+PTP_SERVICES = ["ptp4l", "ptp4l@*", "phc2sys", "phc2sys@*"]
+NR_OPEN = "/proc/sys/fs/nr_open"
 
 
 class UnfitError(Exception):
@@ -139,7 +147,7 @@ def shm_changes(size):
     elif live < size:
         argv = ["mount", "-o", "remount,size=%d" % size, settings.SHM]
         changes += command_change(argv, settings.SHM, format_size(live) + "\n", format_size(size) + "\n")
-    return changes + file_change(FSTAB, fstab, settings.fstab_with_shm(fstab, size))
+    return changes + file_change(FSTAB, fstab, settings.fstab_with_shm(fstab, size, memory))
 
 
 def _shm_live_size():
@@ -147,8 +155,20 @@ def _shm_live_size():
     return status.f_blocks * status.f_frsize
 
 
-def attainable_limits(wanted):
-    """The wanted limits as this host can have them: what process 1 may raise, every login and service may have."""
+def most_files(parameters):
+    """The kernel's ceiling of open files of one process, as it is once the kernel ``parameters`` are set."""
+    value = parameters.get("fs.nr_open") or read_text(NR_OPEN)
+    try:
+        return int(value)
+    except ValueError as error:
+        raise UnfitError("kernel parameter fs.nr_open", value, "a number", "mend the value") from error
+
+
+def attainable_limits(wanted, files):
+    """The wanted limits as this host can have them: what process 1 may raise, every login and service may have.
+
+    :param files: what :func:`most_files` says.
+    """
     unknown = sorted(set(wanted) - set(settings.LIMIT_NAMES))
     if unknown:
         raise UnfitError("limits", "unknown %s" % ", ".join(unknown), "of %s" % ", ".join(sorted(settings.LIMIT_NAMES)), "mend the name")
@@ -157,7 +177,7 @@ def attainable_limits(wanted):
     except ValueError as error:
         raise UnfitError("limits", error, "a count, a size or infinity", "mend the value") from error
     return settings.attainable(
-        parsed, settings.hard_limits(read_text("/proc/1/limits")), settings.may_raise_limits(read_text("/proc/1/status"))
+        parsed, settings.hard_limits(read_text("/proc/1/limits")), settings.may_raise_limits(read_text("/proc/1/status")), files
     )
 
 
@@ -203,7 +223,7 @@ def names_changes(cluster, names, own_name):
 
 def time_service_changes(module):
     """A time service that runs, now and at boot: one that is there, else systemd-timesyncd."""
-    states = module.run_command(["systemctl", "is-active", *TIME_SERVICES])[1].split()
+    states = module.run_command(["systemctl", "is-active", *TIME_SERVICES, *PTP_SERVICES])[1].split()
     if "active" in states:
         return []
     installed = [name for name in TIME_SERVICES if module.run_command(["systemctl", "cat", name + ".service"])[0] == 0]
@@ -234,10 +254,10 @@ def all_changes(module, limits):
             changes += shm_changes(parse_size(params["shm_size"]))
         except ValueError as error:
             raise UnfitError("shm_size", error, "a size such as 64g", "mend the value") from error
+    if params["kernel_parameters"]:  # before the limits, which fs.nr_open bounds
+        changes += parameter_changes(params["kernel_parameters"])
     if limits:
         changes += limits_changes(limits)
-    if params["kernel_parameters"]:
-        changes += parameter_changes(params["kernel_parameters"])
     if params["names"]:
         changes += names_changes(params["cluster"], params["names"], params["own_name"])
     if params["time_service"]:
@@ -262,14 +282,15 @@ def main():
     )
     module.run_command_environ_update = {"LC_ALL": "C"}
     try:
-        limits = attainable_limits(module.params["limits"])
+        files = most_files(module.params["kernel_parameters"])
+        limits = attainable_limits(module.params["limits"], files)
         result = settle(module, all_changes(module, limits))
     except UnfitError as error:
         module.fail_json(msg=str(error), finding=error.finding.as_dict())
     written = [entry["after_header"] for entry in result["diff"]]
     for name, value in sorted(limits.items()):
         if LIMITS_CONF in written and value != settings.parse_limit(module.params["limits"][name]):
-            module.warn("%s stops at %s: this host may not raise its hard limits (no CAP_SYS_RESOURCE)" % (name, value))
+            module.warn("%s stops at %s: %s" % (name, value, settings.ceiling(name, value, files)))
     module.exit_json(limits=limits, **result)
 
 

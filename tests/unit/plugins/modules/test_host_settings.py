@@ -42,6 +42,7 @@ class Host:
         files["proc/1/limits"] = "Max locked memory  8388608  8388608  bytes\nMax open files  1024  20000  files\n"
         files["proc/1/status"] = "CapBnd:\t000001fffeffffff\n"
         files["proc/sys/net/core/somaxconn"] = "128\n"
+        files["proc/sys/fs/nr_open"] = "1048576\n"
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -75,7 +76,8 @@ class Host:
 
     def run(self, **params):
         self.params.update(params)
-        limits = host_settings.attainable_limits(self.params["limits"])
+        files = host_settings.most_files(self.params["kernel_parameters"])
+        limits = host_settings.attainable_limits(self.params["limits"], files)
         return _changes.settle(self, host_settings.all_changes(self, limits))
 
     def contents(self):
@@ -139,6 +141,24 @@ def test_limits_stop_where_the_host_would_refuse_logins(host):
     assert "* - memlock unlimited\n" in _changes.read_text(host_settings.LIMITS_CONF)
 
 
+def test_open_files_stop_at_what_the_kernel_has_or_is_about_to_have(host):
+    (host.folder / "proc/1/status").write_text("CapBnd:\t000001ffffffffff\n")
+    host.run(limits={"nofile": "infinity"})
+    assert "* - nofile 1048576\n" in _changes.read_text(host_settings.LIMITS_CONF)
+    host.run(limits={"nofile": 4194304}, kernel_parameters={"fs.nr_open": 2097152})
+    assert "* - nofile 2097152\n" in _changes.read_text(host_settings.LIMITS_CONF)
+    assert host.run()["actions"] == []
+
+
+@pytest.mark.parametrize("line", ["tmpfs /dev/shm tmpfs defaults 0 0\n", "tmpfs /dev/shm tmpfs size=75% 0 0\n"])
+def test_an_entry_that_gives_a_sufficient_share_of_memory_stays(host, line):
+    host.shm_bytes = 8 * GIB
+    (host.folder / "fstab").write_text(line)
+    host.run()
+    assert _changes.read_text(host_settings.FSTAB) == line
+    assert all(argv[0] != "mount" for argv in host.commands)
+
+
 def test_a_large_default_of_shared_memory_is_left_alone(host):
     host.shm_bytes = 8 * GIB
     host.run()
@@ -162,6 +182,7 @@ def test_what_is_left_out_is_not_looked_at(host):
         ({"shm_size": "lots"}, "shm_size: not a size"),
         ({"limits": {"cpu": 1}}, "limits: unknown cpu; expected of memlock, nofile"),
         ({"limits": {"nofile": "many"}}, "limits: not a size"),
+        ({"kernel_parameters": {"fs.nr_open": "many"}}, "kernel parameter fs.nr_open: many; expected a number"),
         ({"kernel_parameters": {"net.no.such": 1}}, "kernel parameter net.no.such: no "),
     ],
 )
@@ -178,6 +199,11 @@ def test_what_cannot_be_had_is_one_line_and_nothing_is_changed(host, params, wor
     ("active", "units", "actions"),
     [
         ({"chronyd"}, {"chronyd.service"}, []),
+        ({"openntpd"}, {"openntpd.service"}, []),
+        (set(), {"openntpd.service"}, ["systemctl enable --now openntpd"]),
+        ({"ptp4l"}, {"ptp4l.service"}, []),
+        ({"phc2sys@*"}, {"chrony.service"}, []),
+        (set(), {"chrony.service", "ptp4l.service"}, ["systemctl enable --now chrony"]),
         (set(), {"chrony.service"}, ["systemctl enable --now chrony"]),
         (set(), set(), ["install systemd-timesyncd", "systemctl enable --now systemd-timesyncd"]),
     ],
