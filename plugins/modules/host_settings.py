@@ -117,6 +117,10 @@ HOSTS = "/etc/hosts"
 LIMITS_CONF = "/etc/security/limits.d/90-flagos-kunlunxin.conf"
 SYSTEMD_CONF = "/etc/systemd/system.conf.d/90-flagos-kunlunxin.conf"
 SYSCTL_CONF = "/etc/sysctl.d/90-flagos-kunlunxin.conf"
+# That systemd has not read its drop-in yet: noted before the drop-in is written, so that a run that is killed between the two
+# is made good by the next. Under /run, because a boot pays the debt too. What systemd shows as its defaults would not tell:
+# a later drop-in of the host's owner may overrule ours for good.
+PENDING = "/run/flagos-kunlunxin/reexec-pending"
 TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpsec", "openntpd"]
 # The clock's other masters: good where they run, but not started here, for each needs to know its interface.
 PTP_SERVICES = ["ptp4l", "ptp4l@*", "phc2sys", "phc2sys@*"]
@@ -185,9 +189,17 @@ def limits_changes(limits):
     """Limits of logins and of services started from now on."""
     changes = file_change(LIMITS_CONF, read_text(LIMITS_CONF), settings.limits_conf(limits))
     services = file_change(SYSTEMD_CONF, read_text(SYSTEMD_CONF), settings.systemd_conf(limits))
-    if services:
-        services += command_change(["systemctl", "daemon-reexec"], "systemd", "", "")
+    owed = read_text(PENDING)
+    if services and owed is None:
+        services = file_change(PENDING, None, "daemon-reexec\n") + services
+    if services or owed is not None:
+        services.append(Change("systemctl daemon-reexec", "systemd", "", "", _reexec))
     return changes + services
+
+
+def _reexec(module):
+    module.run_command(["systemctl", "daemon-reexec"], check_rc=True)
+    os.unlink(PENDING)
 
 
 def parameter_changes(parameters):

@@ -50,6 +50,7 @@ class Host:
             monkeypatch.setattr(host_settings, name, str(folder / getattr(host_settings, name).rsplit("/", 1)[1]))
         monkeypatch.setattr(host_settings, "SYSTEMD_CONF", str(folder / "systemd.conf"))
         monkeypatch.setattr(host_settings, "LIMITS_CONF", str(folder / "limits.conf"))
+        monkeypatch.setattr(host_settings, "PENDING", str(folder / "pending"))
         monkeypatch.setattr(host_settings, "read_text", self._read)
         monkeypatch.setattr(host_settings, "_shm_live_size", lambda: self.shm_bytes)
         monkeypatch.setattr(host_settings.settings, "parameter_path", lambda name: str(folder / "proc/sys" / name.replace(".", "/")))
@@ -131,6 +132,23 @@ def test_each_damage_is_repaired(host, damage):
     (host.folder / damage).write_text("127.0.0.1 localhost\n" if damage == "hosts" else "")
     assert host.run()["changed"]
     assert {path: text.strip() for path, text in host.contents().items()} == {path: text.strip() for path, text in sound.items()}
+
+
+def test_a_run_killed_before_systemd_read_its_limits_is_made_good_by_the_next(host):
+    def die(argv, check_rc=False):
+        if argv == ["systemctl", "daemon-reexec"]:
+            raise KeyboardInterrupt
+        return whole(argv, check_rc)
+
+    whole, host.run_command = host.run_command, die
+    with pytest.raises(KeyboardInterrupt):
+        host.run(names=None)
+    host.run_command, host.check_mode = whole, True
+    assert host.run()["actions"] == ["systemctl daemon-reexec"]
+    host.check_mode = False
+    assert host.run()["actions"] == ["systemctl daemon-reexec"]
+    assert host.commands[-1] == ["systemctl", "daemon-reexec"]
+    assert host.run()["actions"] == []
 
 
 def test_limits_stop_where_the_host_would_refuse_logins(host):
