@@ -123,7 +123,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api impor
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import REMEDIES, trusted_authorities
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, install_change
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import has_apt, install_change
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTIFICATES = "/etc/docker/certs.d"
@@ -177,7 +177,7 @@ def check_engine(observed, params):
             "%s or newer" % params["minimum_version"],
             "update the engine; one that is there is never replaced",
         )
-    if not (observed.installed or observed.running) and not can_install():
+    if not (observed.installed or observed.running) and not has_apt():
         raise RefusalError(
             "container engine", "none", "Docker %s or newer" % params["minimum_version"], "install one; this distribution has no apt"
         )

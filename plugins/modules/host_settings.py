@@ -10,7 +10,7 @@ module: host_settings
 short_description: Settle what serving needs from a host's operating system
 description:
   - Settles in one round trip the size of C(/dev/shm), resource limits, kernel parameters, the names of the cluster's hosts,
-    a running time service and the state folder, now and for the next boot.
+    a running time service, packages and the state folder, now and for the next boot.
   - Only what differs is changed; an option that is left out is not looked at.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
@@ -49,10 +49,18 @@ options:
   time_service:
     description:
       - Whether one of chrony, systemd-timesyncd, ntp, openntpd, ptp4l or phc2sys must run.
-      - One that is there is started, except the last two, which only their owner can set up; systemd-timesyncd is installed
-        where there is none.
+      - One that is there is started, except the last two, which only their owner can set up; where there is none, the
+        distribution's is installed, systemd-timesyncd by C(apt-get) or chrony.
     type: bool
     default: false
+  packages:
+    description:
+      - Programs that later stages need on the host, by the name of their package. One that is missing is installed by
+        C(apt-get), C(dnf) or C(yum).
+      - A package is there, too, where a program of its name is.
+    type: list
+    elements: str
+    default: []
   state_dir:
     description: Folder that holds the state of the cluster on this host.
     type: path
@@ -75,6 +83,7 @@ EXAMPLES = r"""
     kernel_parameters: {net.core.somaxconn: 4096}
     names: {node1: 10.0.0.11, node2: 10.0.0.12}
     own_name: "{{ inventory_hostname }}"
+    packages: [rsync]
     state_dir: /var/lib/flagos-kunlunxin
   become: true
 """
@@ -110,7 +119,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
 )
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_meminfo, parse_size
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, install_change
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, has_apt, install_change, is_there
 
 FSTAB = "/etc/fstab"
 HOSTS = "/etc/hosts"
@@ -234,7 +243,7 @@ def names_changes(cluster, names, own_name):
 
 
 def time_service_changes(module):
-    """A time service that runs, now and at boot: one that is there, else systemd-timesyncd."""
+    """A time service that runs, now and at boot: one that is there, else the distribution's."""
     states = module.run_command(["systemctl", "is-active", *TIME_SERVICES, *PTP_SERVICES])[1].split()
     if "active" in states:
         return []
@@ -243,9 +252,20 @@ def time_service_changes(module):
     if not installed:
         if not can_install():
             raise UnfitError("time service", "none", "one of %s" % ", ".join(TIME_SERVICES), "install chrony")
-        changes.append(install_change("systemd-timesyncd"))
-    unit = (installed or ["systemd-timesyncd"])[0]
+        package, unit = ("systemd-timesyncd", "systemd-timesyncd") if has_apt() else ("chrony", "chronyd")
+        changes.append(install_change(package))
+    else:
+        unit = installed[0]
     return changes + command_change(["systemctl", "enable", "--now", unit], unit, "inactive\n", "active\n")
+
+
+def package_changes(module, packages):
+    """Packages that are installed."""
+    missing = [package for package in packages if not is_there(module, package)]
+    if missing and not can_install():
+        names = ", ".join(missing)
+        raise UnfitError("packages", "no %s" % names, "installed", "install %s; this host has no apt-get, dnf or yum" % names)
+    return [install_change(package) for package in missing]
 
 
 def folder_changes(path):
@@ -274,7 +294,7 @@ def all_changes(module, limits):
         changes += names_changes(params["cluster"], params["names"], params["own_name"])
     if params["time_service"]:
         changes += time_service_changes(module)
-    return changes
+    return changes + package_changes(module, params["packages"])
 
 
 def main():
@@ -287,6 +307,7 @@ def main():
             "own_name": {"type": "str"},
             "cluster": {"type": "str", "default": "flagos"},
             "time_service": {"type": "bool", "default": False},
+            "packages": {"type": "list", "elements": "str", "default": []},
             "state_dir": {"type": "path"},
         },
         required_by={"names": ["own_name"]},

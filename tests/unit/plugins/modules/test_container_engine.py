@@ -38,7 +38,7 @@ class Host:
         }
         for name, file in (("DAEMON_JSON", "daemon.json"), ("CERTIFICATES", "certs.d"), ("PENDING", "pending")):
             monkeypatch.setattr(container_engine, name, str(folder / file))
-        monkeypatch.setattr(container_engine, "can_install", lambda: True)
+        monkeypatch.setattr(container_engine, "has_apt", lambda: True)
         monkeypatch.setattr(container_engine, "wait_for_engine", self.answer)
         monkeypatch.setattr(container_engine, "trusted_authorities", lambda address: "")
         monkeypatch.setattr(container_engine._registry, "probe", self.probe)
@@ -204,7 +204,7 @@ def test_an_old_engine_is_refused_not_replaced(host, version, fits):
 
 def test_no_engine_and_no_way_to_get_one(host, monkeypatch):
     host.installed = False
-    monkeypatch.setattr(container_engine, "can_install", lambda: False)
+    monkeypatch.setattr(container_engine, "has_apt", lambda: False)
     with pytest.raises(container_engine.RefusalError, match="container engine: none"):
         host.run()
 

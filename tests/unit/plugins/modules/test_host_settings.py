@@ -19,7 +19,11 @@ PARAMS = {
     "own_name": "node1",
     "cluster": "lab",
     "time_service": False,
+    "packages": [],
 }
+
+
+NOTHING = {"shm_size": None, "limits": {}, "kernel_parameters": {}, "names": None, "state_dir": None}
 
 
 class Host:
@@ -191,7 +195,7 @@ def test_shared_memory_that_is_not_mounted_is_mounted(host):
 
 
 def test_what_is_left_out_is_not_looked_at(host):
-    assert host.run(shm_size=None, limits={}, kernel_parameters={}, names=None, state_dir=None)["actions"] == []
+    assert host.run(**NOTHING)["actions"] == []
 
 
 @pytest.mark.parametrize(
@@ -228,12 +232,44 @@ def test_what_cannot_be_had_is_one_line_and_nothing_is_changed(host, params, wor
 )
 def test_a_time_service_that_is_there_is_used(host, monkeypatch, active, units, actions):
     monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    monkeypatch.setattr(host_settings, "has_apt", lambda: True)
     host.active, host.units, host.check_mode = active, units, True
-    only_time = {"shm_size": None, "limits": {}, "kernel_parameters": {}, "names": None, "state_dir": None, "time_service": True}
-    assert host.run(**only_time)["actions"] == actions
+    assert host.run(**NOTHING, time_service=True)["actions"] == actions
 
 
 def test_no_time_service_and_no_way_to_get_one(host, monkeypatch):
     monkeypatch.setattr(host_settings, "can_install", lambda: False)
     with pytest.raises(host_settings.UnfitError, match="time service: none; expected one of chrony"):
         host.run(time_service=True)
+
+
+def test_a_distribution_without_apt_gets_chrony(host, monkeypatch):
+    monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    monkeypatch.setattr(host_settings, "has_apt", lambda: False)
+    host.check_mode = True
+    assert host.run(**NOTHING, time_service=True)["actions"] == ["install chrony", "systemctl enable --now chronyd"]
+
+
+def test_missing_packages_are_installed_once_and_check_mode_predicts_it(host, monkeypatch):
+    there = {"tar"}
+
+    def install_change(package):
+        return _changes.Change(f"install {package}", "packages", "", package, lambda module: there.add(package))
+
+    monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    monkeypatch.setattr(host_settings, "is_there", lambda module, package: package in there)
+    monkeypatch.setattr(host_settings, "install_change", install_change)
+    host.check_mode = True
+    predicted = host.run(**NOTHING, packages=["tar", "rsync"])
+    assert predicted["actions"] == ["install rsync"]
+    assert there == {"tar"}
+    host.check_mode = False
+    assert host.run() == predicted
+    assert host.run()["actions"] == []
+
+
+def test_a_missing_package_and_no_way_to_get_it(host, monkeypatch):
+    monkeypatch.setattr(host_settings, "can_install", lambda: False)
+    monkeypatch.setattr(host_settings, "is_there", lambda module, package: False)
+    with pytest.raises(host_settings.UnfitError, match="packages: no rsync; expected installed; install rsync; this host has no apt-get"):
+        host.run(packages=["rsync"])
