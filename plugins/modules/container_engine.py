@@ -349,11 +349,11 @@ def take_back(module, former, verb):
     module.run_command(["systemctl", "reset-failed", "docker"])  # systemd refuses a start after some that failed
     if module.run_command(["systemctl", verb, "docker"])[0]:
         return "the engine does not start with it either"
-    _paid()
     try:
         wait_for_engine()
     except EngineError:
         return "the engine does not answer with it either"
+    _paid()
     return "the engine runs with it"
 
 

@@ -302,3 +302,13 @@ def test_an_engine_that_does_not_come_up_for_another_cause_keeps_its_file_and_wh
     with pytest.raises(container_engine.RefusalError, match="container engine: systemctl restart docker: Job failed; its log ends: "):
         host.run()
     assert host.contents() == {"daemon.json": '{"nonsense": 1}', "pending": "restart\n"}
+
+
+def test_an_engine_that_does_not_answer_with_its_former_options_either_keeps_what_it_owes(host):
+    (host.folder / "daemon.json").write_text('{"mtu": 1500}')
+    host.refused = {"mtu"}
+    with pytest.raises(
+        container_engine.RefusalError, match=r"options nonsense: .*; the former daemon.json is back and the engine does not start"
+    ):
+        host.run(daemon_options={"nonsense": 1})
+    assert host.contents() == {"daemon.json": '{"mtu": 1500}', "pending": "restart\n"}
