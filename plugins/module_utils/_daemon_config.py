@@ -51,12 +51,17 @@ def merge(present, wanted):
     return merged
 
 
+def differing(before, after):
+    """The names of the options that two documents give another value, sorted."""
+    return sorted(key for key in set(before) | set(after) if before.get(key) != after.get(key))
+
+
 def needs(before, after):
     """What the daemon needs to take the options ``after`` instead of ``before``: NOTHING, RELOAD or RESTART."""
-    differing = {key for key in set(before) | set(after) if before.get(key) != after.get(key)}
-    if not differing:
+    names = differing(before, after)
+    if not names:
         return NOTHING
-    return RELOAD if differing <= RELOADABLE else RESTART
+    return RELOAD if RELOADABLE.issuperset(names) else RESTART
 
 
 def render(options):

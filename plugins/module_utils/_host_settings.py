@@ -30,15 +30,17 @@ def shm_mount_size(mounts_text):
     return None
 
 
-def fstab_with_shm(text, size):
-    """fstab with an entry that gives /dev/shm at least ``size`` bytes; other lines and other options stay as they are."""
+def fstab_with_shm(text, size, memory):
+    """fstab with an entry that gives /dev/shm at least ``size`` bytes; other lines and other options stay as they are.
+
+    :param memory: bytes of the host's memory, of which an entry may ask a share.
+    """
     lines = text.splitlines()
     for number, line in enumerate(lines):
         fields = line.split()
         if len(fields) >= 4 and not line.lstrip().startswith("#") and fields[1] == SHM:
             options = fields[3].split(",")
-            sizes = [option[5:] for option in options if option.startswith("size=")]
-            if sizes and _size_or_zero(sizes[-1]) >= size:
+            if _tmpfs_size(options, memory) >= size:
                 return text
             fields[3] = ",".join([option for option in options if not option.startswith("size=")] + ["size=%d" % size])
             lines[number] = "\t".join(fields)
@@ -46,10 +48,13 @@ def fstab_with_shm(text, size):
     return "\n".join([*lines, "tmpfs\t/dev/shm\ttmpfs\trw,nosuid,nodev,size=%d\t0\t0" % size]) + "\n"
 
 
-def _size_or_zero(text):
+def _tmpfs_size(options, memory):
+    """The bytes that a tmpfs has by its options: half of the memory where they do not say; 0 where they are not understood."""
+    text = ([option[5:] for option in options if option.startswith("size=")] or ["50%"])[-1]
+    share = re.match(r"^(\d+)%$", text)
     try:
-        return parse_size(text)
-    except ValueError:  # a percentage of a memory this function does not know
+        return memory * int(share.group(1)) // 100 if share else parse_size(text)
+    except ValueError:
         return 0
 
 
@@ -78,18 +83,28 @@ def may_raise_limits(status_text):
     return bool(match) and bool(int(match.group(1), 16) >> 24 & 1)
 
 
-def attainable(wanted, hard, may_raise):
-    """The limits that can be had: a limit above the ceiling of a host that may not raise it would close the host's logins."""
-    if may_raise:
-        return dict(wanted)
-    found = {}
-    for name, value in wanted.items():
-        ceiling = hard.get(name, UNLIMITED)
-        if ceiling == UNLIMITED:
-            found[name] = value
-        else:
-            found[name] = ceiling if value == UNLIMITED else min(value, ceiling)
-    return found
+def attainable(wanted, hard, may_raise, most_files):
+    """The limits that can be had, because a limit above a ceiling would close the host's logins.
+
+    :param hard: the ceilings of a host that may not raise them.
+    :param most_files: the kernel's own ceiling of nofile (fs.nr_open), which binds every process.
+    """
+    ceilings = {} if may_raise else dict(hard)
+    ceilings["nofile"] = _lower(ceilings.get("nofile", UNLIMITED), most_files)
+    return {name: _lower(value, ceilings.get(name, UNLIMITED)) for name, value in wanted.items()}
+
+
+def _lower(left, right):
+    if UNLIMITED in (left, right):
+        return right if left == UNLIMITED else left
+    return min(left, right)
+
+
+def ceiling(name, value, most_files):
+    """Why a limit stops at ``value``, in words."""
+    if name == "nofile" and value == most_files:
+        return "the kernel refuses a login with more (fs.nr_open)"
+    return "this host may not raise its hard limits (no CAP_SYS_RESOURCE)"
 
 
 def limits_conf(limits):
@@ -154,15 +169,18 @@ def hosts_with_block(text, block):
     """The hosts file with the block in it: in the place of an earlier one of the same cluster, else before everything.
 
     A line outside that gives one of the block's names another address loses that name, as resolvers may answer with any
-    line's address: distributions write the host's own name beside 127.0.1.1.
+    line's address: distributions write the host's own name beside 127.0.1.1. A mark whose partner is missing bounds
+    nothing: it goes, and the lines behind it count as outside.
     """
     begin, end = block.splitlines()[0], block.splitlines()[-1]
     addresses = {name: fields[0] for fields in map(str.split, block.splitlines()[1:-1]) for name in fields[1:]}
-    before, found, rest = text.partition(begin + "\n")
-    if not found:
-        return block + _without(addresses, text)
-    _old, _end, after = rest.partition(end + "\n")
-    return _without(addresses, before) + block + _without(addresses, after)
+    lines = text.splitlines(True)
+    marks = [line.rstrip("\n") for line in lines]
+    last = marks.index(end) if end in marks else 0
+    first = max((number for number, mark in enumerate(marks[:last]) if mark == begin), default=None)
+    before, after = ([], lines) if first is None else (lines[:first], lines[last + 1 :])
+    outside = ["".join(line for line in part if line.rstrip("\n") not in (begin, end)) for part in (before, after)]
+    return _without(addresses, outside[0]) + block + _without(addresses, outside[1])
 
 
 def _without(addresses, text):

@@ -61,6 +61,13 @@ def reason(code, errors):
     return _EXIT.get(code) or (told or lines or ["exit code %d" % code])[0]
 
 
+def lacks_rsync(code, errors):
+    """Whether the host has no rsync: its shell or what becomes another user says so, and a shell's exit code is 127."""
+    if re.search(r"\brsync: (command )?not found", errors):
+        return True
+    return code == 127 and not re.search(r": (command )?not found", errors)  # else another program is missing there
+
+
 def run(command_line, files, report):
     """Run a command made by :func:`command`.
 

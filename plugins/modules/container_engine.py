@@ -27,6 +27,7 @@ options:
     description:
       - Options for C(/etc/docker/daemon.json). Objects are merged, lists get what they lack, other options stay.
       - The engine is reloaded where that is enough, else restarted.
+      - Where it does not come up with them, the former file is put back, the engine is started again, and the module fails.
     type: dict
     default: {}
   cluster:
@@ -103,6 +104,7 @@ finding:
   type: dict
 """
 
+import contextlib
 import os
 import time
 
@@ -115,12 +117,13 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
     file_change,
     read_text,
     settle,
+    write_text,
 )
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import REMEDIES, trusted_authorities
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, install_change
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import has_apt, install_change
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTIFICATES = "/etc/docker/certs.d"
@@ -146,14 +149,17 @@ class Observed:
         self.version = None
         self.live_restore = False
         self.containers = {}
+        self.unknown = None  # why it is not known which containers run
         client = EngineClient()
-        try:
+        with contextlib.suppress(EngineError):  # not there, or not running: `installed` tells which
             self.version = client.version()
-            self.live_restore = bool(client.information().get("LiveRestoreEnabled"))
-            self.containers = client.containers()
-        except EngineError:
-            pass  # not there, or not running: `installed` tells which
         self.running = self.version is not None
+        if self.running:
+            try:
+                self.live_restore = bool(client.information().get("LiveRestoreEnabled"))
+                self.containers = client.containers()
+            except EngineError as error:
+                self.unknown = str(error)
         self.enabled = self.installed and module.run_command(["systemctl", "is-enabled", "docker"])[0] == 0
 
 
@@ -171,7 +177,7 @@ def check_engine(observed, params):
             "%s or newer" % params["minimum_version"],
             "update the engine; one that is there is never replaced",
         )
-    if not (observed.installed or observed.running) and not can_install():
+    if not (observed.installed or observed.running) and not has_apt():
         raise RefusalError(
             "container engine", "none", "Docker %s or newer" % params["minimum_version"], "install one; this distribution has no apt"
         )
@@ -194,6 +200,13 @@ def engine_changes(observed, params):
     elif not observed.running:
         need = daemon.NOTHING  # starting it reads the file
     if need == daemon.RESTART and not observed.live_restore and not params["restart_with_foreign_containers"]:
+        if observed.unknown:
+            raise RefusalError(
+                "container engine restart",
+                "its containers are not known: %s" % observed.unknown,
+                "none foreign at a restart",
+                "mend the engine (journalctl --unit=docker), or set container_engine_restart_with_foreign_containers",
+            )
         names = foreign(observed.containers, params["cluster"])
         if names:
             raise RefusalError(
@@ -229,11 +242,17 @@ def _systemctl(arguments, before, after):
     """The change of the service that makes it read its options, which pays what was pending."""
 
     def make(module):
-        module.run_command(["systemctl", *arguments], check_rc=True)
-        if os.path.exists(PENDING):
-            os.unlink(PENDING)
+        code, _output, errors = module.run_command(["systemctl", *arguments])
+        if code:
+            raise EngineError("systemctl %s: %s" % (" ".join(arguments), errors.strip()))
+        _paid()
 
     return Change("systemctl " + " ".join(arguments), "docker.service", before, after, make)
+
+
+def _paid():
+    if os.path.exists(PENDING):
+        os.unlink(PENDING)
 
 
 def registry_changes(registry, client_config):
@@ -266,20 +285,76 @@ def registry_changes(registry, client_config):
     return changes
 
 
-def wait_for_engine(module):
-    """The version of the engine once it answers."""
+def wait_for_engine():
+    """The version of the engine once it answers; its EngineError when it does not."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             return EngineClient().version()
-        except EngineError as error:
+        except EngineError:
             if time.monotonic() > deadline:
-                log = module.run_command(["journalctl", "--unit=docker", "--lines=3", "--output=cat", "--no-pager"])[1]
-                observed = "%s; its log ends: %s" % (error, " | ".join(log.split("\n")).strip(" |"))
-                raise RefusalError(
-                    "container engine", observed, "an answer within %d s" % START_SECONDS, "read `journalctl --unit=docker` on this host"
-                ) from error
+                raise
         time.sleep(0.5)
+
+
+def engine_log(module):
+    """What the engine itself said last, without systemd's lines about it, and once what it said at each attempt."""
+    argv = ["journalctl", "_SYSTEMD_UNIT=docker.service", "--lines=3", "--output=cat", "--no-pager"]
+    lines = [line.strip() for line in module.run_command(argv)[1].splitlines() if line.strip()]
+    return " | ".join(line for number, line in enumerate(lines) if line not in lines[:number]) or "empty"
+
+
+def settle_engine(module, observed, changes):
+    """Make the changes and wait for the engine: the module's result and the engine's version.
+
+    Options that the engine does not take are taken back: merged as they are, a mended inventory would not take them out.
+    """
+    former = read_text(DAEMON_JSON)
+    try:
+        result = settle(module, changes)
+        version = (observed.version or "") if module.check_mode else wait_for_engine()
+    except EngineError as error:
+        said = "%s; its log ends: %s" % (error, engine_log(module))  # before another start adds to the log
+        written = read_text(DAEMON_JSON)
+        if written == former:
+            raise RefusalError(
+                "container engine", said, "an answer within %d s" % START_SECONDS, "read `journalctl --unit=docker` on this host"
+            ) from error
+        before, after = daemon.parse_config(former), daemon.parse_config(written)
+        outcome = take_back(module, former, recovery(observed, daemon.needs(before, after)))
+        raise RefusalError(
+            "container engine options %s" % ", ".join(daemon.differing(before, after)),
+            said,
+            "options that this engine takes",
+            "mend container_engine_daemon_options; the former daemon.json is back and %s" % outcome,
+        ) from error
+    return result, version
+
+
+def recovery(observed, need):
+    """The least that gives an engine its former options back, so that no container ends that was not to end."""
+    if not observed.installed:
+        return daemon.RESTART
+    if not observed.running:
+        return "start"
+    return "reload-or-restart" if need == daemon.RELOAD else need
+
+
+def take_back(module, former, verb):
+    """Put the former daemon.json back and have the engine take it; what became of the engine, in words."""
+    if former is None:
+        os.unlink(DAEMON_JSON)
+    else:
+        write_text(module, DAEMON_JSON, former, 0o644)
+    module.run_command(["systemctl", "reset-failed", "docker"])  # systemd refuses a start after some that failed
+    if module.run_command(["systemctl", verb, "docker"])[0]:
+        return "the engine does not start with it either"
+    try:
+        wait_for_engine()
+    except EngineError:
+        return "the engine does not answer with it either"
+    _paid()
+    return "the engine runs with it"
 
 
 def main():
@@ -309,8 +384,7 @@ def main():
     try:
         check_engine(observed, params)
         changes = engine_changes(observed, params) + registry_changes(params["registry"], params["client_config"])
-        result = settle(module, changes)
-        version = (observed.version or "") if module.check_mode else wait_for_engine(module)
+        result, version = settle_engine(module, observed, changes)
     except RefusalError as error:
         module.fail_json(msg=str(error), finding=error.finding.as_dict())
     module.exit_json(version=version, **result)

@@ -10,7 +10,7 @@ module: host_settings
 short_description: Settle what serving needs from a host's operating system
 description:
   - Settles in one round trip the size of C(/dev/shm), resource limits, kernel parameters, the names of the cluster's hosts,
-    a running time service and the state folder, now and for the next boot.
+    a running time service, packages and the state folder, now and for the next boot.
   - Only what differs is changed; an option that is left out is not looked at.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
@@ -18,13 +18,15 @@ options:
   shm_size:
     description:
       - Least size of C(/dev/shm), such as V(64g). A larger one stays as it is.
-      - It is kept over a boot in C(/etc/fstab), unless the kernel's own default is large enough.
+      - It is kept over a boot in C(/etc/fstab), unless the kernel's own default (half of the memory) or the entry that is
+        there is large enough.
     type: str
   limits:
     description:
       - Resource limits V(memlock) (bytes) and V(nofile) (files) of logins and services, each a count, a size or V(infinity).
-      - On a host that may not raise its hard limits (no C(CAP_SYS_RESOURCE)) a limit stops at that ceiling, with a warning
-        when it is set, because a higher one would refuse every login.
+      - V(nofile) stops at the kernel parameter C(fs.nr_open), and on a host that may not raise its hard limits
+        (no C(CAP_SYS_RESOURCE)) a limit stops at that ceiling, with a warning when it is set, because a higher one would
+        refuse every login.
       - Running services keep the limits they were started with.
     type: dict
     default: {}
@@ -45,9 +47,20 @@ options:
     type: str
     default: flagos
   time_service:
-    description: Whether one of chrony, systemd-timesyncd or ntp must run; systemd-timesyncd is installed where there is none.
+    description:
+      - Whether one of chrony, systemd-timesyncd, ntp, openntpd, ptp4l or phc2sys must run.
+      - One that is there is started, except the last two, which only their owner can set up; where there is none, the
+        distribution's is installed, systemd-timesyncd by C(apt-get) or chrony.
     type: bool
     default: false
+  packages:
+    description:
+      - Programs that later stages need on the host, by the name of their package. One that is missing is installed by
+        C(apt-get), C(dnf) or C(yum).
+      - A package is there, too, where a program of its name is.
+    type: list
+    elements: str
+    default: []
   state_dir:
     description: Folder that holds the state of the cluster on this host.
     type: path
@@ -70,6 +83,7 @@ EXAMPLES = r"""
     kernel_parameters: {net.core.somaxconn: 4096}
     names: {node1: 10.0.0.11, node2: 10.0.0.12}
     own_name: "{{ inventory_hostname }}"
+    packages: [rsync]
     state_dir: /var/lib/flagos-kunlunxin
   become: true
 """
@@ -105,14 +119,21 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
 )
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_meminfo, parse_size
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, install_change
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, has_apt, install_change, is_there
 
 FSTAB = "/etc/fstab"
 HOSTS = "/etc/hosts"
 LIMITS_CONF = "/etc/security/limits.d/90-flagos-kunlunxin.conf"
 SYSTEMD_CONF = "/etc/systemd/system.conf.d/90-flagos-kunlunxin.conf"
 SYSCTL_CONF = "/etc/sysctl.d/90-flagos-kunlunxin.conf"
-TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpsec"]
+# That systemd has not read its drop-in yet: noted before the drop-in is written, so that a run that is killed between the two
+# is made good by the next. Under /run, because a boot pays the debt too. What systemd shows as its defaults would not tell:
+# a later drop-in of the host's owner may overrule ours for good.
+PENDING = "/run/flagos-kunlunxin/reexec-pending"
+TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpsec", "openntpd"]
+# The clock's other masters: good where they run, but not started here, for each needs to know its interface.
+PTP_SERVICES = ["ptp4l", "ptp4l@*", "phc2sys", "phc2sys@*"]
+NR_OPEN = "/proc/sys/fs/nr_open"
 
 
 class UnfitError(Exception):
@@ -139,7 +160,7 @@ def shm_changes(size):
     elif live < size:
         argv = ["mount", "-o", "remount,size=%d" % size, settings.SHM]
         changes += command_change(argv, settings.SHM, format_size(live) + "\n", format_size(size) + "\n")
-    return changes + file_change(FSTAB, fstab, settings.fstab_with_shm(fstab, size))
+    return changes + file_change(FSTAB, fstab, settings.fstab_with_shm(fstab, size, memory))
 
 
 def _shm_live_size():
@@ -147,8 +168,20 @@ def _shm_live_size():
     return status.f_blocks * status.f_frsize
 
 
-def attainable_limits(wanted):
-    """The wanted limits as this host can have them: what process 1 may raise, every login and service may have."""
+def most_files(parameters):
+    """The kernel's ceiling of open files of one process, as it is once the kernel ``parameters`` are set."""
+    value = parameters.get("fs.nr_open") or read_text(NR_OPEN)
+    try:
+        return int(value)
+    except ValueError as error:
+        raise UnfitError("kernel parameter fs.nr_open", value, "a number", "mend the value") from error
+
+
+def attainable_limits(wanted, files):
+    """The wanted limits as this host can have them: what process 1 may raise, every login and service may have.
+
+    :param files: what :func:`most_files` says.
+    """
     unknown = sorted(set(wanted) - set(settings.LIMIT_NAMES))
     if unknown:
         raise UnfitError("limits", "unknown %s" % ", ".join(unknown), "of %s" % ", ".join(sorted(settings.LIMIT_NAMES)), "mend the name")
@@ -157,7 +190,7 @@ def attainable_limits(wanted):
     except ValueError as error:
         raise UnfitError("limits", error, "a count, a size or infinity", "mend the value") from error
     return settings.attainable(
-        parsed, settings.hard_limits(read_text("/proc/1/limits")), settings.may_raise_limits(read_text("/proc/1/status"))
+        parsed, settings.hard_limits(read_text("/proc/1/limits")), settings.may_raise_limits(read_text("/proc/1/status")), files
     )
 
 
@@ -165,9 +198,17 @@ def limits_changes(limits):
     """Limits of logins and of services started from now on."""
     changes = file_change(LIMITS_CONF, read_text(LIMITS_CONF), settings.limits_conf(limits))
     services = file_change(SYSTEMD_CONF, read_text(SYSTEMD_CONF), settings.systemd_conf(limits))
-    if services:
-        services += command_change(["systemctl", "daemon-reexec"], "systemd", "", "")
+    owed = read_text(PENDING)
+    if services and owed is None:
+        services = file_change(PENDING, None, "daemon-reexec\n") + services
+    if services or owed is not None:
+        services.append(Change("systemctl daemon-reexec", "systemd", "", "", _reexec))
     return changes + services
+
+
+def _reexec(module):
+    module.run_command(["systemctl", "daemon-reexec"], check_rc=True)
+    os.unlink(PENDING)
 
 
 def parameter_changes(parameters):
@@ -202,8 +243,8 @@ def names_changes(cluster, names, own_name):
 
 
 def time_service_changes(module):
-    """A time service that runs, now and at boot: one that is there, else systemd-timesyncd."""
-    states = module.run_command(["systemctl", "is-active", *TIME_SERVICES])[1].split()
+    """A time service that runs, now and at boot: one that is there, else the distribution's."""
+    states = module.run_command(["systemctl", "is-active", *TIME_SERVICES, *PTP_SERVICES])[1].split()
     if "active" in states:
         return []
     installed = [name for name in TIME_SERVICES if module.run_command(["systemctl", "cat", name + ".service"])[0] == 0]
@@ -211,9 +252,20 @@ def time_service_changes(module):
     if not installed:
         if not can_install():
             raise UnfitError("time service", "none", "one of %s" % ", ".join(TIME_SERVICES), "install chrony")
-        changes.append(install_change("systemd-timesyncd"))
-    unit = (installed or ["systemd-timesyncd"])[0]
+        package, unit = ("systemd-timesyncd", "systemd-timesyncd") if has_apt() else ("chrony", "chronyd")
+        changes.append(install_change(package))
+    else:
+        unit = installed[0]
     return changes + command_change(["systemctl", "enable", "--now", unit], unit, "inactive\n", "active\n")
+
+
+def package_changes(module, packages):
+    """Packages that are installed."""
+    missing = [package for package in packages if not is_there(module, package)]
+    if missing and not can_install():
+        names = ", ".join(missing)
+        raise UnfitError("packages", "no %s" % names, "installed", "install %s; this host has no apt-get, dnf or yum" % names)
+    return [install_change(package) for package in missing]
 
 
 def folder_changes(path):
@@ -234,15 +286,15 @@ def all_changes(module, limits):
             changes += shm_changes(parse_size(params["shm_size"]))
         except ValueError as error:
             raise UnfitError("shm_size", error, "a size such as 64g", "mend the value") from error
+    if params["kernel_parameters"]:  # before the limits, which fs.nr_open bounds
+        changes += parameter_changes(params["kernel_parameters"])
     if limits:
         changes += limits_changes(limits)
-    if params["kernel_parameters"]:
-        changes += parameter_changes(params["kernel_parameters"])
     if params["names"]:
         changes += names_changes(params["cluster"], params["names"], params["own_name"])
     if params["time_service"]:
         changes += time_service_changes(module)
-    return changes
+    return changes + package_changes(module, params["packages"])
 
 
 def main():
@@ -255,6 +307,7 @@ def main():
             "own_name": {"type": "str"},
             "cluster": {"type": "str", "default": "flagos"},
             "time_service": {"type": "bool", "default": False},
+            "packages": {"type": "list", "elements": "str", "default": []},
             "state_dir": {"type": "path"},
         },
         required_by={"names": ["own_name"]},
@@ -262,14 +315,15 @@ def main():
     )
     module.run_command_environ_update = {"LC_ALL": "C"}
     try:
-        limits = attainable_limits(module.params["limits"])
+        files = most_files(module.params["kernel_parameters"])
+        limits = attainable_limits(module.params["limits"], files)
         result = settle(module, all_changes(module, limits))
     except UnfitError as error:
         module.fail_json(msg=str(error), finding=error.finding.as_dict())
     written = [entry["after_header"] for entry in result["diff"]]
     for name, value in sorted(limits.items()):
         if LIMITS_CONF in written and value != settings.parse_limit(module.params["limits"][name]):
-            module.warn("%s stops at %s: this host may not raise its hard limits (no CAP_SYS_RESOURCE)" % (name, value))
+            module.warn("%s stops at %s: %s" % (name, value, settings.ceiling(name, value, files)))
     module.exit_json(limits=limits, **result)
 
 

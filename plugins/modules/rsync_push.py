@@ -131,6 +131,8 @@ class _Push(object):
             compare_content,
         )
         code, sent, errors = _rsync.run(command, files, self.progress.report)
+        if code and _rsync.lacks_rsync(code, errors):
+            self.refuse("no rsync on the host", "rsync, 3.1 or newer", "run host.yml first; it installs host_packages")
         if code:
             self.refuse(_rsync.reason(code, errors), "all files sent", "mend the cause and run again; what was sent is kept")
         return sent

@@ -80,10 +80,6 @@ missing_bytes:
   description: What still has to be stored, in bytes.
   returned: always
   type: int
-transport_ready:
-  description: Whether the host has C(rsync).
-  returned: always
-  type: bool
 settled:
   description: Whether, the files apart, nothing is left to do; link and receipt are right.
   returned: always
@@ -91,7 +87,6 @@ settled:
 """
 
 import os
-import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
@@ -146,7 +141,6 @@ def main():
         unread=held.unread,
         wrong=held.wrong,
         missing_bytes=held.missing_bytes(),
-        transport_ready=shutil.which("rsync") is not None,
         settled=not held.pending(),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineError
@@ -154,3 +156,16 @@ def test_names_resolve_or_do_not():
 
 def test_no_shared_memory_is_zero_bytes(tree):
     assert facts.shm(tree({"/proc/self/mounts": "/dev/a / ext4 rw 0 0\n"})) == {"size_bytes": 0, "available_bytes": 0}
+
+
+def test_names_are_resolved_together_and_stay_in_order(monkeypatch):
+    together = threading.Barrier(3)
+
+    def getaddrinfo(name, *unused):
+        together.wait(timeout=10)
+        if name == "b":
+            raise OSError("no nameserver answers")
+        return [(None, None, None, None, ("10.0.0.1", 0))]
+
+    monkeypatch.setattr(facts.socket, "getaddrinfo", getaddrinfo)
+    assert list(facts.resolved(["c", "b", "a"]).items()) == [("c", "10.0.0.1"), ("b", None), ("a", "10.0.0.1")]

@@ -51,27 +51,51 @@ def test_a_settled_hosts_file_stays_and_has_no_other_address(lines):
     assert {fields[0] for fields in map(str.split, text.splitlines()) if "node2" in fields[1:]} == {"10.0.0.2"}
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a\n{begin}\n10.0.0.9 node1\n10.8.8.8 printer\n", "{block}a\n10.8.8.8 printer\n"),
+        ("a\n{begin}\n10.8.8.8 printer\n{begin}\n10.0.0.9 old\n{end}\nb\n", "a\n10.8.8.8 printer\n{block}b\n"),
+        ("{begin}\n10.0.0.9 old\n{end}", "{block}"),
+        ("{end}\na\n", "{block}a\n"),
+    ],
+)
+def test_a_mark_without_its_partner_takes_no_line_along(text, wanted):
+    marks = {"begin": BLOCK.splitlines()[0], "end": BLOCK.splitlines()[-1], "block": BLOCK}
+    settled = settings.hosts_with_block(text.format(**marks), BLOCK)
+    assert settled == wanted.format(**marks)
+    assert settings.hosts_with_block(settled, BLOCK) == settled
+
+
 @given(LINES, st.integers(1, 2**45))
 def test_a_settled_fstab_stays_and_keeps_the_rest(lines, size):
     before = "".join(line + "\n" for line in lines)
-    text = settings.fstab_with_shm(before, size)
-    assert settings.fstab_with_shm(text, size) == text
+    text = settings.fstab_with_shm(before, size, 16 * GIB)
+    assert settings.fstab_with_shm(text, size, 16 * GIB) == text
     assert text.startswith(before)
 
 
 def test_an_entry_of_fstab_keeps_its_other_options():
-    text = settings.fstab_with_shm("tmpfs /dev/shm tmpfs noexec,size=1g 0 0\n", 2 * GIB)
+    text = settings.fstab_with_shm("tmpfs /dev/shm tmpfs noexec,size=1g 0 0\n", 2 * GIB, 16 * GIB)
     assert text.split() == ["tmpfs", "/dev/shm", "tmpfs", f"noexec,size={2 * GIB}", "0", "0"]
 
 
-@pytest.mark.parametrize("line", ["tmpfs /dev/shm tmpfs size=3g 0 0\n", "tmpfs\t/dev/shm\ttmpfs\trw,size=2g\t0\t0\n"])
-def test_an_entry_that_is_large_enough_stays(line):
-    assert settings.fstab_with_shm(line, 2 * GIB) == line
+@pytest.mark.parametrize("options", ["size=3g", "rw,size=2g", "rw", "size=50%", "size=9g,size=25%"])
+def test_an_entry_that_is_large_enough_stays(options):
+    line = f"tmpfs\t/dev/shm tmpfs {options} 0 0\n"
+    assert settings.fstab_with_shm(line, 2 * GIB, 8 * GIB) == line
 
 
-@pytest.mark.parametrize("line", ["#tmpfs /dev/shm tmpfs size=9g 0 0\n", "tmpfs /dev/shm tmpfs size=50% 0 0\n"])
-def test_a_remark_or_a_share_of_memory_is_no_size(line):
-    assert f"size={2 * GIB}" in settings.fstab_with_shm(line, 2 * GIB)
+@pytest.mark.parametrize("line", ["#tmpfs /dev/shm tmpfs size=9g 0 0\n", "tmpfs /dev/shm tmpfs size=some 0 0\n"])
+@pytest.mark.parametrize("memory", [2 * GIB, 8 * GIB])
+def test_a_remark_or_nonsense_is_no_size(line, memory):
+    assert f"size={2 * GIB}" in settings.fstab_with_shm(line, 2 * GIB, memory)
+
+
+@pytest.mark.parametrize("options", ["rw", "rw,size=50%"])
+def test_too_small_a_share_of_memory_becomes_a_size(options):
+    line = f"tmpfs /dev/shm tmpfs {options} 0 0\n"
+    assert settings.fstab_with_shm(line, 2 * GIB, 3 * GIB).split()[3] == f"rw,size={2 * GIB}"
 
 
 @pytest.mark.parametrize(
@@ -114,10 +138,22 @@ LIMIT = st.one_of(st.just(settings.UNLIMITED), st.integers(1, 2**40))
 
 @given(wanted=LIMIT, ceiling=LIMIT)
 def test_a_host_that_may_not_raise_limits_never_gets_one_above_its_ceiling(wanted, ceiling):
-    found = settings.attainable({"memlock": wanted}, {"memlock": ceiling}, may_raise=False)["memlock"]
+    found = settings.attainable({"memlock": wanted}, {"memlock": ceiling}, may_raise=False, most_files=5)["memlock"]
     as_number = {settings.UNLIMITED: 2**63}
     assert as_number.get(found, found) == min(as_number.get(wanted, wanted), as_number.get(ceiling, ceiling))
-    assert settings.attainable({"memlock": wanted}, {"memlock": ceiling}, may_raise=True) == {"memlock": wanted}
+    assert settings.attainable({"memlock": wanted}, {"memlock": ceiling}, may_raise=True, most_files=5) == {"memlock": wanted}
+
+
+@pytest.mark.parametrize(("wanted", "had"), [(settings.UNLIMITED, 1000), (1001, 1000), (999, 999)])
+@pytest.mark.parametrize("may_raise", [True, False])
+def test_no_login_is_given_more_files_than_the_kernel_allows(wanted, had, may_raise):
+    assert settings.attainable({"nofile": wanted}, {"nofile": 2000}, may_raise, 1000) == {"nofile": had}
+
+
+def test_a_lower_limit_has_its_cause():
+    assert "fs.nr_open" in settings.ceiling("nofile", 1000, 1000)
+    assert "CAP_SYS_RESOURCE" in settings.ceiling("nofile", 900, 1000)
+    assert "CAP_SYS_RESOURCE" in settings.ceiling("memlock", 1000, 1000)
 
 
 def test_hard_limits_and_the_right_to_raise_them():

@@ -45,6 +45,22 @@ def test_the_first_error_is_the_reason():
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "errors", "lacks"),
+    [
+        (127, "sh: 1: rsync: not found\nrsync error: remote command not found (code 127) at io.c(232) [sender=3.2.7]\n", True),
+        (127, "bash: line 1: rsync: command not found\n", True),
+        (127, "rsync error: remote command not found (code 127) at io.c(232) [sender=3.2.7]\n", True),
+        (12, "sudo: rsync: command not found\nrsync: connection unexpectedly closed (0 bytes received so far) [sender]\n", True),
+        (127, "bash: sudo: command not found\nrsync error: remote command not found (code 127)\n", False),
+        (12, "rsync: connection unexpectedly closed (0 bytes)\n", False),
+        (23, 'rsync: [sender] link_stat "/a" failed: No such file or directory (2)\n', False),
+    ],
+)
+def test_a_host_without_rsync_is_told_from_other_failures(code, errors, lacks):
+    assert rsync.lacks_rsync(code, errors) is lacks
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), min_size=1))
 def test_a_remote_shell_sees_the_folder_as_one_word(name):
     command = rsync.command("/src", "/models/" + name, remote="root@h", become="sudo -n")

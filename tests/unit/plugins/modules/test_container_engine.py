@@ -8,6 +8,7 @@ import shutil
 import pytest
 import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _changes, _registry
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineError
 from ansible_collections.flagos.kunlunxin.plugins.modules import container_engine
 
 OURS = {"name": "serve", "labels": {container_engine.LABEL: "lab"}}
@@ -21,8 +22,9 @@ class Host:
     def __init__(self, folder, monkeypatch):
         self.folder, self.tmpdir, self.check_mode = folder, str(folder), False
         self.installed, self.enabled, self.version = True, True, "20.10.24"
-        self.live_restore, self.containers = False, {}
+        self.live_restore, self.containers, self.unknown = False, {}, None
         self.commands = []
+        self.refused, self.down = set(), False  # options that keep the engine from starting, and whether it is down
         self.outcome = _registry.Outcome(_registry.OK, "")
         self.probed = []
         self.params = {
@@ -36,7 +38,8 @@ class Host:
         }
         for name, file in (("DAEMON_JSON", "daemon.json"), ("CERTIFICATES", "certs.d"), ("PENDING", "pending")):
             monkeypatch.setattr(container_engine, name, str(folder / file))
-        monkeypatch.setattr(container_engine, "can_install", lambda: True)
+        monkeypatch.setattr(container_engine, "has_apt", lambda: True)
+        monkeypatch.setattr(container_engine, "wait_for_engine", self.answer)
         monkeypatch.setattr(container_engine, "trusted_authorities", lambda address: "")
         monkeypatch.setattr(container_engine._registry, "probe", self.probe)
         monkeypatch.setattr(
@@ -53,8 +56,19 @@ class Host:
     def get_bin_path(self, name, opt_dirs):
         return "/usr/sbin/dockerd" if self.installed else None
 
+    def answer(self):
+        if self.down:
+            raise EngineError("no answer")
+        return self.version
+
     def run_command(self, argv, check_rc=False):
         self.commands.append(" ".join(argv))
+        if argv[0] == "journalctl":
+            return 0, "Starting up\nno such option\nno such option\n", ""
+        if argv[1] in ("start", "restart", "reload-or-restart") or argv[:3] == ["systemctl", "enable", "--now"]:
+            options = self.folder / "daemon.json"
+            self.down = options.exists() and bool(self.refused & set(json.loads(options.read_text())))
+            return int(self.down), "", "Job failed"
         if argv[1:2] == ["enable"]:
             self.enabled = True
         if argv == ["systemctl", "is-enabled", "docker"]:
@@ -69,6 +83,7 @@ class Host:
         observed.installed, observed.version = self.installed, self.version if self.installed else None
         observed.running = observed.version is not None
         observed.live_restore, observed.containers, observed.enabled = self.live_restore, self.containers, self.enabled
+        observed.unknown = self.unknown
         return observed
 
     def run(self, **params):
@@ -77,7 +92,7 @@ class Host:
         container_engine.check_engine(observed, self.params)
         changes = container_engine.engine_changes(observed, self.params)
         changes += container_engine.registry_changes(self.params["registry"], self.params["client_config"])
-        return _changes.settle(self, changes)
+        return container_engine.settle_engine(self, observed, changes)[0]
 
     def contents(self):
         return {str(path.relative_to(self.folder)): path.read_text() for path in self.folder.rglob("*") if path.is_file()}
@@ -150,6 +165,28 @@ def test_a_restart_that_harms_nobody(host, kept):
     assert host.run(daemon_options={"mtu": 1400})["actions"][-1] == "systemctl restart docker"
 
 
+class Stuck:
+    """An engine that tells its version and then no more."""
+
+    def version(self):
+        return "20.10.24"
+
+    def information(self):
+        raise EngineError("no answer: timed out")
+
+
+def test_an_engine_that_does_not_tell_its_containers_is_not_restarted_unless_allowed(host, monkeypatch):
+    monkeypatch.setattr(container_engine, "EngineClient", Stuck)
+    observed = container_engine.Observed(host)
+    assert (observed.running, observed.version, observed.unknown) == (True, "20.10.24", "no answer: timed out")
+    host.unknown = observed.unknown
+    with pytest.raises(container_engine.RefusalError, match="containers are not known: no answer: timed out; expected none foreign"):
+        host.run(daemon_options={"mtu": 1400})
+    assert host.contents() == {}
+    assert host.run(daemon_options={"debug": True})["actions"][-1] == "systemctl reload docker"
+    assert host.run(daemon_options={"mtu": 1400}, restart_with_foreign_containers=True)["changed"]
+
+
 def test_a_reload_disturbs_no_container(host):
     host.containers = {"1": FOREIGN}
     assert host.run(daemon_options={"debug": True})["changed"]
@@ -167,7 +204,7 @@ def test_an_old_engine_is_refused_not_replaced(host, version, fits):
 
 def test_no_engine_and_no_way_to_get_one(host, monkeypatch):
     host.installed = False
-    monkeypatch.setattr(container_engine, "can_install", lambda: False)
+    monkeypatch.setattr(container_engine, "has_apt", lambda: False)
     with pytest.raises(container_engine.RefusalError, match="container engine: none"):
         host.run()
 
@@ -219,3 +256,59 @@ def test_a_registry_that_asks_for_no_password_leaves_no_login(host):
     result = host.run(registry={"address": "lab:5443", "ca": None, "username": None, "password": None})
     assert result["actions"] == []
     assert len(host.probed) == 1
+
+
+@pytest.mark.parametrize("former", [None, '{"mtu": 1500}'])
+@pytest.mark.parametrize(
+    ("engine", "back"),
+    [("running", "systemctl restart docker"), ("off", "systemctl start docker"), ("absent", "systemctl restart docker")],
+)
+def test_options_that_keep_the_engine_down_are_taken_back(host, former, engine, back):
+    host.installed, host.version = engine != "absent", None if engine == "off" else host.version
+    host.refused = {"nonsense"}
+    if former:
+        (host.folder / "daemon.json").write_text(former)
+    with pytest.raises(container_engine.RefusalError) as error:
+        host.run(daemon_options={"nonsense": 1})
+    assert "container engine options nonsense: systemctl " in str(error.value)
+    assert "its log ends: Starting up | no such option; expected options that this engine takes" in str(error.value)
+    assert str(error.value).endswith("the former daemon.json is back and the engine runs with it")
+    assert host.contents() == ({"daemon.json": former} if former else {})
+    assert host.commands[-2:] == ["systemctl reset-failed docker", back]
+    host.version = "20.10.24"
+    assert host.run(daemon_options={})["actions"] == []
+
+
+def test_an_engine_that_dies_of_a_reload_gets_its_options_back_without_a_restart(host, monkeypatch):
+    answers = [EngineError("no answer"), "20.10.24"]
+
+    def answer():
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(container_engine, "wait_for_engine", answer)
+    with pytest.raises(container_engine.RefusalError, match="container engine options debug: no answer"):
+        host.run(daemon_options={"debug": True})
+    assert host.commands[-1] == "systemctl reload-or-restart docker"
+    assert host.contents() == {}
+
+
+def test_an_engine_that_does_not_come_up_for_another_cause_keeps_its_file_and_what_it_owes(host):
+    (host.folder / "daemon.json").write_text('{"nonsense": 1}')
+    (host.folder / "pending").write_text("restart\n")
+    host.refused = {"nonsense"}
+    with pytest.raises(container_engine.RefusalError, match="container engine: systemctl restart docker: Job failed; its log ends: "):
+        host.run()
+    assert host.contents() == {"daemon.json": '{"nonsense": 1}', "pending": "restart\n"}
+
+
+def test_an_engine_that_does_not_answer_with_its_former_options_either_keeps_what_it_owes(host):
+    (host.folder / "daemon.json").write_text('{"mtu": 1500}')
+    host.refused = {"mtu"}
+    with pytest.raises(
+        container_engine.RefusalError, match=r"options nonsense: .*; the former daemon.json is back and the engine does not start"
+    ):
+        host.run(daemon_options={"nonsense": 1})
+    assert host.contents() == {"daemon.json": '{"mtu": 1500}', "pending": "restart\n"}

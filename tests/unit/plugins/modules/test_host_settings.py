@@ -19,7 +19,11 @@ PARAMS = {
     "own_name": "node1",
     "cluster": "lab",
     "time_service": False,
+    "packages": [],
 }
+
+
+NOTHING = {"shm_size": None, "limits": {}, "kernel_parameters": {}, "names": None, "state_dir": None}
 
 
 class Host:
@@ -42,6 +46,7 @@ class Host:
         files["proc/1/limits"] = "Max locked memory  8388608  8388608  bytes\nMax open files  1024  20000  files\n"
         files["proc/1/status"] = "CapBnd:\t000001fffeffffff\n"
         files["proc/sys/net/core/somaxconn"] = "128\n"
+        files["proc/sys/fs/nr_open"] = "1048576\n"
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -49,6 +54,7 @@ class Host:
             monkeypatch.setattr(host_settings, name, str(folder / getattr(host_settings, name).rsplit("/", 1)[1]))
         monkeypatch.setattr(host_settings, "SYSTEMD_CONF", str(folder / "systemd.conf"))
         monkeypatch.setattr(host_settings, "LIMITS_CONF", str(folder / "limits.conf"))
+        monkeypatch.setattr(host_settings, "PENDING", str(folder / "pending"))
         monkeypatch.setattr(host_settings, "read_text", self._read)
         monkeypatch.setattr(host_settings, "_shm_live_size", lambda: self.shm_bytes)
         monkeypatch.setattr(host_settings.settings, "parameter_path", lambda name: str(folder / "proc/sys" / name.replace(".", "/")))
@@ -75,7 +81,8 @@ class Host:
 
     def run(self, **params):
         self.params.update(params)
-        limits = host_settings.attainable_limits(self.params["limits"])
+        files = host_settings.most_files(self.params["kernel_parameters"])
+        limits = host_settings.attainable_limits(self.params["limits"], files)
         return _changes.settle(self, host_settings.all_changes(self, limits))
 
     def contents(self):
@@ -131,12 +138,47 @@ def test_each_damage_is_repaired(host, damage):
     assert {path: text.strip() for path, text in host.contents().items()} == {path: text.strip() for path, text in sound.items()}
 
 
+def test_a_run_killed_before_systemd_read_its_limits_is_made_good_by_the_next(host):
+    def die(argv, check_rc=False):
+        if argv == ["systemctl", "daemon-reexec"]:
+            raise KeyboardInterrupt
+        return whole(argv, check_rc)
+
+    whole, host.run_command = host.run_command, die
+    with pytest.raises(KeyboardInterrupt):
+        host.run(names=None)
+    host.run_command, host.check_mode = whole, True
+    assert host.run()["actions"] == ["systemctl daemon-reexec"]
+    host.check_mode = False
+    assert host.run()["actions"] == ["systemctl daemon-reexec"]
+    assert host.commands[-1] == ["systemctl", "daemon-reexec"]
+    assert host.run()["actions"] == []
+
+
 def test_limits_stop_where_the_host_would_refuse_logins(host):
     host.run()
     assert "* - memlock 8192\n" in _changes.read_text(host_settings.LIMITS_CONF)
     (host.folder / "proc/1/status").write_text("CapBnd:\t000001ffffffffff\n")
     host.run()
     assert "* - memlock unlimited\n" in _changes.read_text(host_settings.LIMITS_CONF)
+
+
+def test_open_files_stop_at_what_the_kernel_has_or_is_about_to_have(host):
+    (host.folder / "proc/1/status").write_text("CapBnd:\t000001ffffffffff\n")
+    host.run(limits={"nofile": "infinity"})
+    assert "* - nofile 1048576\n" in _changes.read_text(host_settings.LIMITS_CONF)
+    host.run(limits={"nofile": 4194304}, kernel_parameters={"fs.nr_open": 2097152})
+    assert "* - nofile 2097152\n" in _changes.read_text(host_settings.LIMITS_CONF)
+    assert host.run()["actions"] == []
+
+
+@pytest.mark.parametrize("line", ["tmpfs /dev/shm tmpfs defaults 0 0\n", "tmpfs /dev/shm tmpfs size=75% 0 0\n"])
+def test_an_entry_that_gives_a_sufficient_share_of_memory_stays(host, line):
+    host.shm_bytes = 8 * GIB
+    (host.folder / "fstab").write_text(line)
+    host.run()
+    assert _changes.read_text(host_settings.FSTAB) == line
+    assert all(argv[0] != "mount" for argv in host.commands)
 
 
 def test_a_large_default_of_shared_memory_is_left_alone(host):
@@ -153,7 +195,7 @@ def test_shared_memory_that_is_not_mounted_is_mounted(host):
 
 
 def test_what_is_left_out_is_not_looked_at(host):
-    assert host.run(shm_size=None, limits={}, kernel_parameters={}, names=None, state_dir=None)["actions"] == []
+    assert host.run(**NOTHING)["actions"] == []
 
 
 @pytest.mark.parametrize(
@@ -162,6 +204,7 @@ def test_what_is_left_out_is_not_looked_at(host):
         ({"shm_size": "lots"}, "shm_size: not a size"),
         ({"limits": {"cpu": 1}}, "limits: unknown cpu; expected of memlock, nofile"),
         ({"limits": {"nofile": "many"}}, "limits: not a size"),
+        ({"kernel_parameters": {"fs.nr_open": "many"}}, "kernel parameter fs.nr_open: many; expected a number"),
         ({"kernel_parameters": {"net.no.such": 1}}, "kernel parameter net.no.such: no "),
     ],
 )
@@ -178,18 +221,55 @@ def test_what_cannot_be_had_is_one_line_and_nothing_is_changed(host, params, wor
     ("active", "units", "actions"),
     [
         ({"chronyd"}, {"chronyd.service"}, []),
+        ({"openntpd"}, {"openntpd.service"}, []),
+        (set(), {"openntpd.service"}, ["systemctl enable --now openntpd"]),
+        ({"ptp4l"}, {"ptp4l.service"}, []),
+        ({"phc2sys@*"}, {"chrony.service"}, []),
+        (set(), {"chrony.service", "ptp4l.service"}, ["systemctl enable --now chrony"]),
         (set(), {"chrony.service"}, ["systemctl enable --now chrony"]),
         (set(), set(), ["install systemd-timesyncd", "systemctl enable --now systemd-timesyncd"]),
     ],
 )
 def test_a_time_service_that_is_there_is_used(host, monkeypatch, active, units, actions):
     monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    monkeypatch.setattr(host_settings, "has_apt", lambda: True)
     host.active, host.units, host.check_mode = active, units, True
-    only_time = {"shm_size": None, "limits": {}, "kernel_parameters": {}, "names": None, "state_dir": None, "time_service": True}
-    assert host.run(**only_time)["actions"] == actions
+    assert host.run(**NOTHING, time_service=True)["actions"] == actions
 
 
 def test_no_time_service_and_no_way_to_get_one(host, monkeypatch):
     monkeypatch.setattr(host_settings, "can_install", lambda: False)
     with pytest.raises(host_settings.UnfitError, match="time service: none; expected one of chrony"):
         host.run(time_service=True)
+
+
+def test_a_distribution_without_apt_gets_chrony(host, monkeypatch):
+    monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    monkeypatch.setattr(host_settings, "has_apt", lambda: False)
+    host.check_mode = True
+    assert host.run(**NOTHING, time_service=True)["actions"] == ["install chrony", "systemctl enable --now chronyd"]
+
+
+def test_missing_packages_are_installed_once_and_check_mode_predicts_it(host, monkeypatch):
+    there = {"tar"}
+
+    def install_change(package):
+        return _changes.Change(f"install {package}", "packages", "", package, lambda module: there.add(package))
+
+    monkeypatch.setattr(host_settings, "can_install", lambda: True)
+    monkeypatch.setattr(host_settings, "is_there", lambda module, package: package in there)
+    monkeypatch.setattr(host_settings, "install_change", install_change)
+    host.check_mode = True
+    predicted = host.run(**NOTHING, packages=["tar", "rsync"])
+    assert predicted["actions"] == ["install rsync"]
+    assert there == {"tar"}
+    host.check_mode = False
+    assert host.run() == predicted
+    assert host.run()["actions"] == []
+
+
+def test_a_missing_package_and_no_way_to_get_it(host, monkeypatch):
+    monkeypatch.setattr(host_settings, "can_install", lambda: False)
+    monkeypatch.setattr(host_settings, "is_there", lambda module, package: False)
+    with pytest.raises(host_settings.UnfitError, match="packages: no rsync; expected installed; install rsync; this host has no apt-get"):
+        host.run(packages=["rsync"])

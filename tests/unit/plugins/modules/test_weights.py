@@ -139,3 +139,16 @@ def test_a_host_that_does_not_answer_is_named(run_module, push):
     answer = run_module("rsync_push", push({"absent": ["config.json"], "wrong": [], "folder": "/models/x"}, remote=remote))
     assert answer["msg"].startswith("node9: rsync to /models/x: ")
     assert "\n" not in answer["msg"]
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
+def test_a_host_without_rsync_is_one_line_with_the_stage_that_brings_it(run_module, push, tmp_path):
+    shell = tmp_path / "ssh"
+    shell.write_text("#!/bin/sh\necho 'bash: line 1: rsync: command not found' >&2\nexit 127\n")
+    shell.chmod(0o755)
+    remote = {"host": "node1", "address": "root@node1", "shell": str(shell)}
+    held = {"absent": ["config.json"], "wrong": [], "folder": "/models/x"}
+    answer = run_module("rsync_push", push(held, remote=remote, turns=str(tmp_path / "turns")))
+    assert answer["msg"] == (
+        "node1: rsync to /models/x: no rsync on the host; expected rsync, 3.1 or newer; run host.yml first; it installs host_packages"
+    )
