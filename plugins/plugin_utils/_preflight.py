@@ -198,7 +198,10 @@ def _disk(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault]:
             short.append((f"{format_size(disk['available_bytes'])} free on {disk['mount']}", f"{format_size(needed)} for {kinds}"))
     if short:
         observed, expected = (", ".join(part) for part in zip(*short, strict=True))
-        yield Fault("disk", observed, expected, "make room, or put weights_path or the engine's data root on a larger disk")
+        remedy = "make room, or put weights_path or the engine's data root on a larger disk"
+        if not needs.weights_root and weights["served_revision"] and (weights["holds_bytes"] or 0) >= needs.weights_bytes > 0:
+            remedy += "; if what is served are these weights, run weights.yml, which reads the source and finds out"
+        yield Fault("disk", observed, expected, remedy)
 
 
 def _kept_weights(place: Data, root: str) -> int:

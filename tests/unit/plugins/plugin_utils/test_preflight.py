@@ -207,7 +207,9 @@ def test_what_counts_is_what_lies_where_the_weights_will(root, revisions, served
         return preflight.fold(one for one in found if one.finding.check == "disk")
 
     assert lines(needed[root] * GIB) == []
-    assert f"expected {needed[root]} GiB for weights" in lines(needed[root] * GIB - 1)[0]
+    (line,) = lines(needed[root] * GIB - 1)
+    assert f"expected {needed[root]} GiB for weights" in line
+    assert ("run weights.yml" in line) == (not root and held == NEEDS.weights_bytes)
 
 
 def test_a_sent_archive_needs_room_until_it_is_loaded():
