@@ -9,8 +9,8 @@ import re
 import time
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_facts import bytes_below
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import STAGES, Judgement, Needs, fold, judge
 
@@ -29,8 +29,10 @@ class ActionModule(ActionBase):
                 "before": {"type": "str", "choices": list(STAGES), "default": "host"},
                 "shm_size": {"type": "str", "required": True},
                 "weights_source": {"type": "str", "default": ""},
+                "weights_root": {"type": "str", "default": ""},
                 "image_reference": {"type": "str", "default": ""},
                 "image_archive": {"type": "str", "default": ""},
+                "archive_copy": {"type": "str", "default": ""},
                 "registry_ca": {"type": "str", "default": ""},
                 "image_bytes": {"type": "int", "default": 0},
                 "disk_margin": {"type": "str", "default": "2g"},
@@ -65,15 +67,27 @@ def facts_of(result):
 
 def needs_of(options):
     """What the stages to come need, sizes read from what lies on the controller."""
-    weights, archive = options["weights_source"], options["image_archive"]
+    archive = options["image_archive"]
+    archive_bytes = os.path.getsize(archive) if os.path.isfile(archive) else 0
     return Needs(
         shm_bytes=parse_size(options["shm_size"]),
-        weights_bytes=bytes_below(weights) if weights else 0,
+        weights_bytes=weights_bytes(options["weights_source"]),
+        weights_root=options["weights_root"],
         image_source=archive or options["image_reference"],
-        image_bytes=max(options["image_bytes"], os.path.getsize(archive) if os.path.isfile(archive) else 0),
+        image_bytes=max(options["image_bytes"], archive_bytes),
+        archive_copy=options["archive_copy"],
+        archive_bytes=archive_bytes,
         disk_margin_bytes=parse_size(options["disk_margin"]),
         clock_tolerance_seconds=options["clock_tolerance"],
     )
+
+
+def weights_bytes(source):
+    """The size of the weights on the controller; 0 where there are none, which `missing_sources` tells."""
+    try:
+        return sum(status.st_size for status in _weights.scan(source).values()) if source else 0
+    except _weights.WeightsError:
+        return 0
 
 
 def missing_sources(options):
@@ -87,5 +101,12 @@ def missing_sources(options):
     for variable, path, kind, present in sources:
         if path and not present(path):
             finding = Finding("localhost", variable, f"no {kind} {path}", f"a {kind}", f"put it there or mend {variable}")
+            found.append(Judgement(finding))
+    weights = options["weights_source"]
+    if weights and os.path.isdir(weights):
+        try:
+            _weights.scan(weights)
+        except _weights.WeightsError as error:
+            finding = Finding("localhost", "weights_source", error.observed, error.expected, "mend the folder, or weights_source")
             found.append(Judgement(finding))
     return found

@@ -34,6 +34,8 @@ _raw:
   elements: dict
 """
 
+import os
+
 import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
@@ -53,7 +55,8 @@ class LookupModule(LookupBase):
 def read_lock(path):
     """The sections of a lock file; AnsibleLookupError with a finding when it is no lock file."""
     try:
-        with open(path, encoding="utf-8") as stream:
+        # The lock is written by a task, which expands ~ too: not found where it was written, it would pin nothing.
+        with open(os.path.expanduser(path), encoding="utf-8") as stream:
             lock = yaml.safe_load(stream)
         return {name: _section(lock, name) if lock.get(name) else {} for name in SECTIONS}
     except FileNotFoundError:

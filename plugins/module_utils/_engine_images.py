@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import urllib.parse
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError, _UnixConnection
@@ -59,12 +60,19 @@ class EngineImages(EngineClient):
     def load(self, path, report):
         """Load an archive.
 
+        Asked to be quiet, the engine would say nothing while it unpacks, which takes longer than it may be silent.
+
         :param report: called with (bytes of the archive read so far, a note).
-        :raises EngineError: with the engine's own words.
+        :raises EngineError: with the engine's own words, or why the archive cannot be read.
         """
-        with open(path, "rb") as stream:
-            for _unused in self._messages("/images/load?quiet=1", {"Content-Type": "application/x-tar"}, _reported(stream, report)):
-                pass
+        try:
+            stream = open(path, "rb")  # noqa: SIM115  closed below; an error while it is read is one of the engine's stream
+        except OSError as error:
+            raise EngineError("%s: %s" % (path, error.strerror)) from error
+        with stream:
+            size = os.fstat(stream.fileno()).st_size
+            for _unused in self._messages("/images/load?quiet=0", {"Content-Type": "application/x-tar"}, _reported(stream, report)):
+                report(size, "unpacking")
 
     def tag(self, image, repository, tag):
         """Give an image one more name, so that it is not taken for a left-over when dangling images are pruned."""

@@ -12,6 +12,7 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import (
     parse_addresses,
@@ -148,7 +149,9 @@ def engine(tree, client=None):
 def filesystems(tree, paths, counted=()):
     """For each path (it need not exist yet) its file system and the bytes free there.
 
-    ``holds_bytes`` is what the path holds already, counted only for the paths in ``counted``: a walk has its price.
+    ``holds_bytes`` is what the path holds already, counted only for the paths in ``counted``: a walk has its price. So are
+    ``revisions``, the bytes of each revision beside it, by folder name; None where the path is a folder or file of its own. Then
+    ``served_revision`` is the name of the one that the path is a link to.
     """
     mounts = parse_mounts(tree.text("/proc/self/mounts"))
     found = {}
@@ -163,8 +166,17 @@ def filesystems(tree, paths, counted=()):
             "size_bytes": status.f_blocks * status.f_frsize,
             "available_bytes": status.f_bavail * status.f_frsize,
             "holds_bytes": bytes_below(tree.path(path)) if path in counted else None,
+            "revisions": _revisions(tree, path) if path in counted else None,
+            "served_revision": os.path.basename(tree.link(path) or ""),
         }
     return found
+
+
+def _revisions(tree, path):
+    if tree.exists(path) and tree.link(path) is None:
+        return None
+    beside = path + _weights.REVISIONS
+    return {name: bytes_below(tree.path(os.path.join(beside, name))) for name in tree.names(beside)}
 
 
 def _mount_of(path, mounts):
@@ -173,15 +185,22 @@ def _mount_of(path, mounts):
 
 
 def bytes_below(path):
-    """The bytes of all files below a folder, as their sizes say; 0 where there is none."""
-    total = 0
-    for folder, _folders, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:  # gone between the listing and the look
-                continue
+    """The bytes of a file, or of all files below a folder, as their sizes say; 0 where there is none.
+
+    Weights are counted as the source's are: what is hidden is none, and a linked file stands for the file it points to.
+    """
+    total = _size(path) if os.path.isfile(path) else 0
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        total += sum(_size(os.path.join(folder, name)) for name in names if not name.startswith("."))
     return total
+
+
+def _size(path):
+    try:
+        return os.stat(path).st_size
+    except OSError:  # gone between the listing and the look, or a link to nothing
+        return 0
 
 
 def shm(tree):

@@ -14,6 +14,14 @@ import json
 import platform
 import re
 import tarfile
+import zlib
+
+try:
+    import lzma
+except ImportError:  # a Python built without it refuses such archives by itself
+    _DAMAGE = (zlib.error,)
+else:
+    _DAMAGE = (zlib.error, lzma.LZMAError)
 
 # https://github.com/opencontainers/image-spec/blob/main/media-types.md, and Docker's names of the same documents.
 MANIFEST_TYPES = (
@@ -133,7 +141,7 @@ def identity_of_archive(path):
     try:
         with tarfile.open(path) as archive:
             documents, unpacked = _documents(archive)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, *_DAMAGE) as error:
         raise IdentityError("not readable as an archive: %s" % error, expected) from error
     images = documents.get("manifest.json")
     if not isinstance(images, list) or len(images) != 1:

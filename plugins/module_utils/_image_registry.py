@@ -77,7 +77,7 @@ def trusted_authorities(registry, folder=ENGINE_CERTIFICATES):
     """PEM text of the authorities that the engine trusts for one registry, beside the system's."""
     texts = []
     for path in sorted(glob.glob(os.path.join(glob.escape(os.path.join(folder, registry)), "*.crt"))):
-        with open(path) as stream:
+        with open(path, encoding="utf-8", errors="replace") as stream:
             texts.append(stream.read())
     return "\n".join(texts)
 
@@ -98,8 +98,8 @@ class Registry(object):
         context = ssl.create_default_context()
         if authorities:
             try:
-                context.load_verify_locations(cadata=authorities)
-            except ssl.SSLError as error:
+                context.load_verify_locations(cadata=_registry.certificates(authorities))
+            except (ssl.SSLError, ValueError) as error:
                 raise RegistryError(_registry.BAD_CERTIFICATE, "an authority of the engine's is no PEM certificate: %s" % error) from error
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
 
@@ -147,7 +147,7 @@ class Registry(object):
         accepted = ", ".join(_image_identity.MANIFEST_TYPES + _image_identity.INDEX_TYPES)
         request = urllib.request.Request(url, headers={"Accept": accepted})  # noqa: S310 - https, as _get made it
         if self._authorization:
-            request.add_header("Authorization", self._authorization)
+            request.add_unredirected_header("Authorization", self._authorization)  # never on to another host
         with self._opener.open(request, timeout=ANSWER_SECONDS) as answer:
             return answer.read()
 
@@ -162,7 +162,7 @@ class Registry(object):
             query["service"] = parameters["service"]
         request = urllib.request.Request(realm + "?" + urllib.parse.urlencode(query))  # noqa: S310 - https, see above
         if self._basic:
-            request.add_header("Authorization", self._basic)
+            request.add_unredirected_header("Authorization", self._basic)
         try:
             with self._opener.open(request, timeout=ANSWER_SECONDS) as answer:
                 token = json.loads(answer.read().decode("utf-8"))

@@ -49,6 +49,17 @@ def basic(username, password):
     return base64.b64encode(("%s:%s" % (username, password)).encode("utf-8")).decode("ascii")
 
 
+def certificates(text):
+    """The PEM certificates of a bundle, without what is written between them: a comment may be in any language, and ssl reads ASCII.
+
+    ValueError when there is none.
+    """
+    found = re.findall(r"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----", text, re.DOTALL)
+    if not found:
+        raise ValueError("no certificate in it")
+    return "\n".join(found).encode("ascii", "replace").decode("ascii") + "\n"
+
+
 def probe(address, ca_pem=None, username=None, password=None, timeout=ANSWER_SECONDS):
     """Log in to the registry at ``address`` (HOST[:PORT], over TLS) without keeping anything; returns an Outcome.
 
@@ -57,8 +68,8 @@ def probe(address, ca_pem=None, username=None, password=None, timeout=ANSWER_SEC
     try:
         context = ssl.create_default_context()
         if ca_pem:
-            context.load_verify_locations(cadata=ca_pem)
-    except ssl.SSLError as error:
+            context.load_verify_locations(cadata=certificates(ca_pem))
+    except (ssl.SSLError, ValueError) as error:
         return Outcome(BAD_CERTIFICATE, "the CA given is no PEM certificate: %s" % error)
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
     credentials = basic(username, password) if username and password else None
@@ -88,7 +99,7 @@ def probe(address, ca_pem=None, username=None, password=None, timeout=ANSWER_SEC
 def _ask(opener, url, credentials, timeout):
     request = urllib.request.Request(url)  # noqa: S310  both callers make it https
     if credentials:
-        request.add_header("Authorization", "Basic " + credentials)
+        request.add_unredirected_header("Authorization", "Basic " + credentials)  # a password never travels on to another host
     try:
         with opener.open(request, timeout=timeout) as answer:
             return answer.status, None

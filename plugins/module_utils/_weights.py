@@ -20,6 +20,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache impor
 
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+REVISIONS = ".revisions"
 _BLOCK = 2**22
 # The format allows 100 MB of header (huggingface/safetensors, safetensors/src/tensor.rs); more is not a header but damage.
 _LARGEST_HEADER = 100_000_000
@@ -293,7 +294,12 @@ def revision_folder(path, root):
     """
     if os.path.isdir(path) and not os.path.islink(path):
         return path
-    return os.path.join(path + ".revisions", root.rpartition(":")[2][:16])
+    return os.path.join(path + REVISIONS, revision_name(root))
+
+
+def revision_name(root):
+    """The name of the folder that holds the bytes of a manifest."""
+    return root.rpartition(":")[2][:16]
 
 
 def link_of(path):

@@ -103,7 +103,10 @@ host:
       returned: always
       type: dict
     filesystems:
-      description: For each path mount point, device number, size and available bytes, and the bytes it holds if counted.
+      description:
+        - For each path mount point, device number, size and available bytes.
+        - If counted, the bytes it holds and, where it is no folder or file of its own, those of each revision beside it by name.
+        - The name of the revision that the path is a link to; empty where it is no link.
       returned: always
       type: dict
     interfaces:

@@ -47,6 +47,8 @@ options:
     description:
       - What the cluster is pinned to, as RV(image) was when it was locked; may be empty.
       - A tag is then not looked at. The pinned digests are the answer, and no registry is asked.
+      - The registry is asked nevertheless where the lock names no manifest, for an archive in the older form has none, or where
+        O(reference) has another digest, such as that of an index of several platforms. Its answer has to be the pinned image.
     type: dict
     default: {}
   cache:
@@ -163,6 +165,20 @@ class _Question(object):
             )
         return dict(identity, name=reference.name, unpacked_bytes=0)
 
+    def from_reference(self):
+        """The pinned image where the lock alone tells that the reference means it, else what the registry says."""
+        text, pinned = self.options["reference"] or "", self.options["pinned"]
+        try:
+            reference = _image_identity.parse_reference(text)
+        except _image_identity.IdentityError as error:
+            self.refuse("image_reference", error.observed, error.expected, "set image_reference, or image_archive")
+        if is_told_by_lock(pinned, reference):
+            image = {key: pinned[key] for key in ("config_digest", "manifest_digest")}
+            return dict(image, name=reference.name, bytes=pinned.get("bytes", 0), unpacked_bytes=0)
+        image = self.from_registry(reference)
+        self.refuse_other_than_pinned(image, text)
+        return image
+
     def leave_to_container_engine(self, reason, reference):
         """In check mode an authority that the stage container_engine has yet to install is no fault."""
         installed = os.path.isdir(os.path.join(self.options["certificates"], reference.registry))
@@ -179,6 +195,11 @@ class _Question(object):
                 "%s, as cluster.lock.yml says" % difference[1],
                 "bring the pinned image, or run lock.yml to pin this one",
             )
+
+
+def is_told_by_lock(pinned, reference):
+    """Whether a reference means the pinned image, without a question to the registry: by a tag, or by the pinned digest."""
+    return bool(pinned.get("config_digest") and pinned.get("manifest_digest")) and reference.digest in ("", pinned["manifest_digest"])
 
 
 def _expected(reason, options):
@@ -206,23 +227,13 @@ def main():
         supports_check_mode=True,
     )
     question = _Question(module)
-    pinned = module.params["pinned"]
     if module.params["archive"]:
         source = {"archive": module.params["archive"]}
         image = question.from_archive()
         question.refuse_other_than_pinned(image, module.params["archive"])
     else:
         source = {"reference": module.params["reference"]}
-        try:
-            reference = _image_identity.parse_reference(module.params["reference"] or "")
-        except _image_identity.IdentityError as error:
-            question.refuse("image_reference", error.observed, error.expected, "set image_reference, or image_archive")
-        question.refuse_other_than_pinned({"manifest_digest": reference.digest}, module.params["reference"])
-        if pinned.get("config_digest") and pinned.get("manifest_digest"):
-            image = {key: pinned[key] for key in ("config_digest", "manifest_digest")}
-            image.update(name=reference.name, bytes=pinned.get("bytes", 0), unpacked_bytes=0)
-        else:
-            image = question.from_registry(reference)
+        image = question.from_reference()
     module.exit_json(changed=False, image=dict(image, source=source))
 
 

@@ -35,12 +35,22 @@ options:
     description: Folder on the controller that the weights come from; empty where they are on the hosts already.
     type: str
     default: ""
+  weights_root:
+    description:
+      - Identity of the weights, as RV(flagos.kunlunxin.weights_manifest_info#module:manifest) holds it; empty while nobody has read them.
+      - Room is asked for what the hosts' revision with this identity lacks.
+    type: str
+    default: ""
   image_reference:
     description: Reference the image is pulled by.
     type: str
     default: ""
   image_archive:
     description: Archive on the controller that the image is loaded from.
+    type: str
+    default: ""
+  archive_copy:
+    description: Path on the hosts where O(image_archive) lies until it is loaded; among the counted paths of O(results).
     type: str
     default: ""
   registry_ca:

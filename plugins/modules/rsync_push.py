@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - flagos.kunlunxin.attributes
 attributes:
   check_mode:
-    support: full
+    support: partial
     details: Predicts that every named file is sent.
   diff_mode:
     support: full

@@ -131,11 +131,21 @@ def prerequisites(plan):
         raise MissingStageError("container_engine", str(error), "a container engine that answers")
     if not found:
         raise MissingStageError("image", "no image %s" % image if image else "no image was brought", "the cluster's image")
-    weights = _receipt.read(plan["state_dir"], "weights").get("root")
-    path = plan["model"]["path"]
-    if not weights or not os.path.isdir(path):
+    return image, verified_weights(plan["model"]["path"], _receipt.read(plan["state_dir"], "weights"))
+
+
+def verified_weights(path, receipt):
+    """The identity of the weights at ``path``, by the receipt of what was proven there. :raises MissingStageError:
+
+    The receipt outlives a link that was turned elsewhere by hand and a cluster that was moved to another path.
+    """
+    if not receipt.get("root") or not os.path.isdir(path):
         raise MissingStageError("weights", "%s holds no verified weights" % path, "the cluster's weights")
-    return image, weights
+    if receipt.get("path") != path:
+        raise MissingStageError("weights", "verified weights in %s only" % receipt.get("path"), "verified weights in %s" % path)
+    if os.path.realpath(path) != os.path.realpath(receipt.get("revision", "")):
+        raise MissingStageError("weights", "%s is %s" % (path, os.path.realpath(path)), "the verified %s" % receipt.get("revision"))
+    return receipt["root"]
 
 
 def program_change(path, content):

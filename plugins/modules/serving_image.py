@@ -60,7 +60,7 @@ options:
     description: Load the image from this archive on the host instead of pulling it. In check mode it need not be there.
     type: path
   remove_archive:
-    description: Remove O(archive) once it is loaded.
+    description: Remove O(archive) once the engine holds the image, also one that a killed run left.
     type: bool
     default: false
   username:
@@ -165,10 +165,15 @@ class _ServingImage(object):
 
         An engine names an image by its configuration or, with containerd's image store, by its manifest.
         """
+        return self.asked(self.engine.find, self.image["config_digest"], self.image["manifest_digest"])
+
+    def asked(self, question, *arguments):
+        """The engine's answer to a question that it can refuse only by being broken."""
         try:
-            return self.engine.find(self.image["config_digest"], self.image["manifest_digest"])
+            return question(*arguments)
         except EngineError as error:
-            self.refuse("container engine", error, "an answer on %s" % self.options["socket"], "run prepare.yml, or start the engine")
+            observed = " ".join(str(error).split())
+            self.refuse("container engine", observed, "an answer on %s" % self.options["socket"], "run prepare.yml, or start the engine")
 
     def receipt(self, image_id):
         return dict(
@@ -190,7 +195,17 @@ class _ServingImage(object):
             actions.append("name it %s:%s" % (OUR_NAME, self.our_tag))
         if _receipt.read(self.options["state_dir"], STAGE) != dict(self.receipt(self.predicted_id(record)), stage=STAGE):
             actions.append("write %s" % _receipt.path_of(self.options["state_dir"], STAGE))
+        if self.left_over():
+            actions.append("remove %s" % self.options["archive"])
         return actions
+
+    def left_over(self):
+        """Whether there is an archive to remove: one just sent, or one that a killed run had no time to remove."""
+        return bool(self.options["archive"]) and self.options["remove_archive"] and os.path.exists(self.options["archive"])
+
+    def rendered(self, receipt):
+        """What the diff shows of the host."""
+        return (_receipt.render(STAGE, receipt) if receipt else "") + ("%s\n" % self.options["archive"] if self.left_over() else "")
 
     def predicted_id(self, record):
         return record["Id"] if record else self.image["config_digest"]
@@ -199,7 +214,7 @@ class _ServingImage(object):
         """Refuse before the first byte moves; the engine would find out after most of them."""
         if not self.options["unpack_factor"]:
             return
-        root = self.engine.information()["DockerRootDir"]
+        root = self.asked(self.engine.information)["DockerRootDir"]
         needs = {root: self.image["unpacked_bytes"] or int(self.image["bytes"] * self.options["unpack_factor"])}
         if self.options["archive"] and not os.path.exists(self.options["archive"]):
             needs[self.options["archive"]] = self.image["bytes"]
@@ -210,6 +225,11 @@ class _ServingImage(object):
                 "%.1f GB" % (needed / 1e9),
                 "make room there, or set image_unpack_factor if the estimate is wrong",
             )
+
+    def check_archive(self):
+        archive = self.options["archive"]
+        if archive and not os.path.isfile(archive):
+            self.refuse("image archive", "no file %s" % archive, "the archive on this host", "put it there, or mend image_archive")
 
     def bring(self):
         """Pull or load the image, and make sure that it is the right one."""
@@ -245,13 +265,14 @@ class _ServingImage(object):
             record = self.held()
             held, actions = record is not None, self.plan(record)
             if not held:
+                self.check_archive()
                 self.check_disk()
                 record = self.bring()
             if not self.named(record):
-                self.engine.tag(record["Id"], OUR_NAME, self.our_tag)
+                self.asked(self.engine.tag, record["Id"], OUR_NAME, self.our_tag)
             _receipt.write(self.options["state_dir"], STAGE, self.receipt(record["Id"]))
-        if self.options["archive"] and self.options["remove_archive"] and os.path.exists(self.options["archive"]):
-            os.unlink(self.options["archive"])
+            if self.left_over():
+                os.unlink(self.options["archive"])
         return record["Id"], held, actions
 
 
@@ -309,7 +330,8 @@ def main():
         module.warn("image: runs after container_engine, which brings the engine")
         module.exit_json(changed=False, runs_after="container_engine")
     image = _ServingImage(module)
-    before = _receipt.read(module.params["state_dir"], STAGE)
+    receipt = _receipt.read(module.params["state_dir"], STAGE)
+    before = image.rendered(receipt)
     if module.check_mode:
         record = image.held()
         image_id, held, actions = image.predicted_id(record), record is not None, image.plan(record)
@@ -325,8 +347,8 @@ def main():
         diff={
             "before_header": "image",
             "after_header": "image",
-            "before": _receipt.render(STAGE, before) if before else "",
-            "after": _receipt.render(STAGE, image.receipt(image_id)) if actions else _receipt.render(STAGE, before),
+            "before": before,
+            "after": _receipt.render(STAGE, image.receipt(image_id) if actions else receipt),
         },
     )
 

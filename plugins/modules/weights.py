@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - flagos.kunlunxin.attributes
 attributes:
   check_mode:
-    support: full
+    support: partial
     details: Takes for granted that the transport has brought what is missing.
   diff_mode:
     support: full

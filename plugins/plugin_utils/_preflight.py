@@ -16,6 +16,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import F
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import SHM
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import REMEDIES
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import revision_name
 
 STAGES = ("host", "container_engine", "image", "weights", "serve", "verify")
 LABEL = "io.flagos.kunlunxin.cluster"
@@ -30,13 +31,17 @@ class Needs:
     """What the stages to come need of every host, as far as it is known before they run.
 
     Sizes are in bytes; ``image_bytes`` is 0 where the size is not known before the image is there. ``image_source`` is the
-    reference or the archive that the image comes from.
+    reference or the archive that the image comes from. ``weights_root`` is the identity of the weights, empty while nobody has read
+    them. An archive that is sent lies on the host as ``archive_copy`` until it is loaded.
     """
 
     shm_bytes: int = 0
     weights_bytes: int = 0
+    weights_root: str = ""
     image_source: str = ""
     image_bytes: int = 0
+    archive_copy: str = ""
+    archive_bytes: int = 0
     disk_margin_bytes: int = 0
     oldest_engine: str = "20.10"
     clock_tolerance_seconds: float = 30.0
@@ -175,15 +180,17 @@ def _holder(listener: Data) -> str:
 
 
 def _disk(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault]:
-    """Image and weights may share a disk: what is still to come is added up for each."""
+    """What goes to a host may share a disk: what is still to come is added up for each."""
     weights = facts["filesystems"][plan["model"]["path"]]
-    image = facts["filesystems"][facts["engine"]["data_root"]]
-    to_come = (
-        ("weights", weights, max(0, needs.weights_bytes - (weights["holds_bytes"] or 0))),
-        ("image", image, 0 if _holds_image(facts, needs.image_source) else needs.image_bytes),
-    )
+    to_come = [
+        ("weights", weights, max(0, needs.weights_bytes - _kept_weights(weights, needs.weights_root))),
+        ("image", facts["filesystems"][facts["engine"]["data_root"]], 0 if _holds_image(facts, needs.image_source) else needs.image_bytes),
+    ]
+    if needs.archive_copy and not _holds_image(facts, needs.image_source):
+        copy = facts["filesystems"][needs.archive_copy]
+        to_come.append(("the image's archive", copy, max(0, needs.archive_bytes - (copy["holds_bytes"] or 0))))
     short = []
-    for disk in {one["device"]: one for one in (weights, image)}.values():
+    for disk in {one["device"]: one for _kind, one, _amount in to_come}.values():
         here = [(kind, amount) for kind, one, amount in to_come if one["device"] == disk["device"]]
         needed = sum(amount for _kind, amount in here) + needs.disk_margin_bytes
         if disk["available_bytes"] < needed:
@@ -191,7 +198,23 @@ def _disk(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault]:
             short.append((f"{format_size(disk['available_bytes'])} free on {disk['mount']}", f"{format_size(needed)} for {kinds}"))
     if short:
         observed, expected = (", ".join(part) for part in zip(*short, strict=True))
-        yield Fault("disk", observed, expected, "make room, or put weights_path or the engine's data root on a larger disk")
+        remedy = "make room, or put weights_path or the engine's data root on a larger disk"
+        if not needs.weights_root and weights["served_revision"] and (weights["holds_bytes"] or 0) >= needs.weights_bytes > 0:
+            remedy += "; if what is served are these weights, run weights.yml, which reads the source and finds out"
+        yield Fault("disk", observed, expected, remedy)
+
+
+def _kept_weights(place: Data, root: str) -> int:
+    """The bytes of the weights to come that a host has, or that a broken transfer left on it.
+
+    They gather in a revision of their own, which is served only when it is whole. Before the root is known nobody can say which one
+    that is; the one that is served is then taken for another, for too little room would be found only after hours.
+    """
+    if place["revisions"] is None:
+        return place["holds_bytes"] or 0
+    if root:
+        return place["revisions"].get(revision_name(root), 0)
+    return max((held for name, held in place["revisions"].items() if name != place["served_revision"]), default=0)
 
 
 def _holds_image(facts: Data, source: str) -> bool:

@@ -8,6 +8,8 @@ from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
 OPTIONS = {
     "shm_size": "1g",
     "weights_source": "",
+    "weights_root": "",
+    "archive_copy": "",
     "image_archive": "",
     "image_reference": "lab/serve:1",
     "image_bytes": 0,
@@ -48,6 +50,26 @@ def test_sizes_come_from_what_lies_on_the_controller(tmp_path):
     assert preflight_report.needs_of({**OPTIONS, "image_bytes": 9}).image_bytes == 9
 
 
+def test_a_clone_counts_as_its_files_and_a_snapshot_as_what_it_links_to(tmp_path):
+    clone, snapshot = tmp_path / "clone", tmp_path / "snapshot"
+    (clone / ".git" / "lfs").mkdir(parents=True)
+    snapshot.mkdir()
+    for path in (clone / "model.safetensors", clone / ".git" / "lfs" / "model", tmp_path / "blob"):
+        path.write_bytes(b"1" * 1000)
+    (snapshot / "model.safetensors").symlink_to("../blob")
+    for source in (clone, snapshot):
+        assert preflight_report.needs_of({**OPTIONS, "weights_source": str(source)}).weights_bytes == 1000
+
+
+def test_a_folder_that_is_no_source_of_weights_is_named(tmp_path):
+    (tmp_path / "gone").symlink_to("nowhere")
+    options = {**OPTIONS, "weights_source": str(tmp_path)}
+    assert preflight_report.needs_of(options).weights_bytes == 0
+    (found,) = preflight_report.missing_sources(options)
+    assert "weights_source" in str(found.finding)
+    assert "gone" in str(found.finding)
+
+
 @pytest.mark.parametrize(
     ("option", "variable"), [("weights_source", "weights_source"), ("image_archive", "image_archive"), ("registry_ca", "image_registry_ca")]
 )
@@ -59,5 +81,5 @@ def test_a_missing_source_is_named(option, variable):
 
 
 def test_sources_that_are_there_are_no_finding(tmp_path):
-    (tmp_path / "file").touch()
+    (tmp_path / "file").write_bytes(b"1")
     assert preflight_report.missing_sources({**OPTIONS, "weights_source": str(tmp_path), "registry_ca": str(tmp_path / "file")}) == []

@@ -22,6 +22,12 @@ def test_what_was_locked_is_read(tmp_path):
     assert read_lock(str(path)) == {"image": IMAGE, "weights": {}}
 
 
+def test_a_lock_in_the_home_folder_pins(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "lock.yml").write_text(yaml.safe_dump({"image": IMAGE}))
+    assert read_lock("~/lock.yml")["image"] == IMAGE
+
+
 @pytest.mark.parametrize(
     "lock",
     [

@@ -6,6 +6,7 @@ import base64
 import json
 import socketserver
 import threading
+import time
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -29,11 +30,13 @@ class _Engine(BaseHTTPRequestHandler):
         """Tests are quiet."""
 
     def answer(self, status, *documents):
-        body = b"".join(json.dumps(document).encode() + b"\r\n" for document in documents)
+        lines = [json.dumps(document).encode() + b"\r\n" for document in documents]
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(sum(map(len, lines))))
         self.end_headers()
-        self.wfile.write(body)
+        for line in lines:
+            time.sleep(self.server.pause)
+            self.wfile.write(line)
 
     def do_GET(self):
         image = self.server.images.get(self.path)
@@ -55,7 +58,7 @@ class _Engine(BaseHTTPRequestHandler):
 def engine(tmp_path):
     path = str(tmp_path / "docker.sock")
     with _Server(path, _Engine) as server:
-        server.images, server.asked, server.answers = {}, [], (200, {"status": "ok"})
+        server.images, server.asked, server.answers, server.pause = {}, [], (200, {"status": "ok"}), 0
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server, EngineImages(path, stall_seconds=5)
@@ -106,8 +109,35 @@ def test_an_archive_is_streamed_whole(engine, tmp_path):
     archive.write_bytes(b"x" * 2_500_000)
     images.load(str(archive), lambda done, note: seen.append(done))
     ((path, _headers, body),) = server.asked
-    assert (path, body) == ("/images/load?quiet=1", archive.read_bytes())
+    assert (path, body) == ("/images/load?quiet=0", archive.read_bytes())
     assert seen[-1] == 2_500_000
+
+
+LAYER = {"status": "Loading layer", "progressDetail": {"current": 1, "total": 9}, "progress": "[> ]", "id": "l1"}
+
+
+def test_an_engine_that_tells_of_its_unpacking_may_take_its_time(engine, tmp_path):
+    server, images = engine
+    archive, seen = tmp_path / "a.tar", []
+    archive.write_bytes(b"x" * 100)
+    server.answers, server.pause, images.stall_seconds = (200, *[LAYER] * 4, {"stream": "Loaded image: a:1\n"}), 0.3, 1
+    images.load(str(archive), lambda done, note: seen.append((done, note)))
+    assert seen == [(100, "loading")] + [(100, "unpacking")] * 5
+
+
+def test_an_engine_that_falls_silent_is_given_up(engine, tmp_path):
+    server, images = engine
+    (tmp_path / "a.tar").write_bytes(b"x")
+    server.answers, server.pause, images.stall_seconds = (200, LAYER), 1, 0.3
+    with pytest.raises(EngineError, match=r"docker\.sock: timed out"):
+        images.load(str(tmp_path / "a.tar"), lambda done, note: None)
+
+
+def test_an_archive_that_is_not_there_is_an_error(engine, tmp_path):
+    server, images = engine
+    with pytest.raises(EngineError, match=r"gone\.tar: No such file"):
+        images.load(str(tmp_path / "gone.tar"), lambda done, note: None)
+    assert server.asked == []
 
 
 def test_an_engine_that_is_not_there_is_an_error(tmp_path):

@@ -136,6 +136,40 @@ def test_disk_of_a_path_that_does_not_exist_yet(tree):
     assert found["/other"]["available_bytes"] > 0
 
 
+def test_revisions_beside_a_link_are_counted_by_name(tree):
+    host = tree(
+        {
+            "/data/m.revisions/aaaa/a": "12345",
+            "/data/m.revisions/bbbb/a": "123",
+            "/data/m": ("m.revisions/bbbb",),
+            "/data/new.revisions/cccc/a": "1",
+            "/data/own/a": "12",
+            "/data/own.revisions/dddd/a": "1",
+            "/proc/self/mounts": "/dev/a / ext4 rw 0 0\n",
+        }
+    )
+    paths = ["/data/m", "/data/new", "/data/own"]
+    found = [facts.filesystems(host, paths, counted=paths)[path] for path in paths]
+    assert [one["holds_bytes"] for one in found] == [3, 0, 2]
+    assert [one["revisions"] for one in found] == [{"aaaa": 5, "bbbb": 3}, {"cccc": 1}, None]
+    assert [one["served_revision"] for one in found] == ["bbbb", "", ""]
+
+
+def test_what_is_hidden_is_not_counted_and_a_link_is_what_it_points_to(tmp_path):
+    blobs, clone = tmp_path / "blobs", tmp_path / "clone"
+    (clone / ".git" / "lfs").mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "x").write_bytes(b"1" * 1000)
+    (clone / ".git" / "lfs" / "x").write_bytes(b"1" * 1000)
+    (clone / ".gitattributes").write_bytes(b"123")
+    (clone / "model.safetensors").symlink_to(blobs / "x")
+    (clone / "config.json").write_bytes(b"{}")
+    (clone / "gone").symlink_to(blobs / "y")
+    assert facts.bytes_below(str(clone)) == 1002
+    assert facts.bytes_below(str(blobs / "x")) == 1000
+    assert facts.bytes_below(str(blobs / "y")) == 0
+
+
 def test_system_reads_the_tree(tree):
     host = tree(
         {

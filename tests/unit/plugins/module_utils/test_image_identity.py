@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import tarfile
 
 import pytest
@@ -138,6 +139,17 @@ def test_a_damaged_archive_is_refused(tmp_path, change, observed):
 @pytest.mark.parametrize("content", [b"", b"no tar at all", b"\x1f\x8b\x08 cut short"])
 def test_another_file_is_no_archive(tmp_path, content):
     path = tmp_path / "image.tar"
+    path.write_bytes(content)
+    with pytest.raises(identity.IdentityError):
+        identity.identity_of_archive(str(path))
+
+
+@pytest.mark.parametrize("mode", ["gz", "xz", "bz2"])
+def test_a_compressed_archive_with_a_damaged_middle_is_refused(tmp_path, mode):
+    path = tmp_path / "image.tar"
+    archive_of(path, {**OLDER, "layer/layer.tar": bytes(random.Random(1).choices(b"abcdefgh", k=300_000))}, "w:" + mode)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = b"\xff" * 4000
     path.write_bytes(content)
     with pytest.raises(identity.IdentityError):
         identity.identity_of_archive(str(path))

@@ -68,8 +68,10 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2]
         return self.answer(200, self.documents[name]) if name in self.documents else self.answer(404)
 
-    def answer(self, status, body=b"", challenge=None):
+    def answer(self, status, body=b"", challenge=None, location=None):
         self.send_response(status)
+        if location:
+            self.send_header("Location", location)
         if challenge:
             self.send_header("WWW-Authenticate", challenge)
         self.send_header("Content-Length", str(len(body)))
@@ -81,8 +83,8 @@ class _Answers(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(authority, scheme, documents):
-    handler = type("Answers", (_Answers,), {"scheme": scheme, "documents": documents})
+def serving(authority, scheme, documents, answers=_Answers):
+    handler = type("Answers", (answers,), {"scheme": scheme, "documents": documents})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority)
@@ -161,6 +163,39 @@ def test_a_damaged_authority_is_said(tmp_path):
         authorities = image_registry.trusted_authorities("r.io:5000", str(tmp_path / "certs.d"))
         image_registry.Registry(identity.parse_reference("r.io:5000/a:1"), authorities=authorities)
     assert refused.value.reason == "bad_certificate"
+
+
+@pytest.mark.parametrize(("scheme", "authorization"), [("Basic", BASIC), ("Bearer", "Bearer t")])
+def test_neither_password_nor_token_follows_a_redirect(authority, scheme, authorization):
+    seen = []
+
+    class Elsewhere(_Answers):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            self.answer(200, MANIFEST)
+
+    class Redirecting(_Answers):
+        def do_GET(self):
+            if self.path.startswith("/token?") or self.headers.get("Authorization") != authorization:
+                return super().do_GET()
+            return self.answer(307, location=f"https://{self.documents['elsewhere']}/x")
+
+    with (
+        serving(authority, scheme, {}, Elsewhere) as elsewhere,
+        serving(authority, scheme, {"elsewhere": elsewhere}, Redirecting) as address,
+    ):
+        assert ask(address, authority)["bytes"] == 7
+    assert seen == [None]
+
+
+def test_an_authority_with_comments_in_any_language_is_trusted(authority, tmp_path):
+    with serving(authority, "Basic", {"1": MANIFEST}) as address:
+        folder = tmp_path / "certs.d" / address
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_bytes(b"# Autorit\xe9\n" + "# 内部\n".encode() + authority.read_bytes())
+        reference = identity.parse_reference(f"{address}/flagos/serve:1")
+        trusted = image_registry.trusted_authorities(address, str(tmp_path / "certs.d"))
+        assert image_registry.Registry(reference, "puller", RIGHT, trusted).identity("amd64")["bytes"] == 7
 
 
 def test_no_authorities_of_the_engine_are_no_fault(tmp_path):

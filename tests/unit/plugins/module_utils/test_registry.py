@@ -123,6 +123,28 @@ def test_an_authority_that_is_no_certificate():
     assert registry.probe("127.0.0.1:1", "no PEM").state == registry.BAD_CERTIFICATE
 
 
+def test_an_authority_between_comments_in_any_language(tmp_path):
+    with serving(tmp_path, basic) as (address, authority):
+        assert registry.probe(address, f"# Autorité de l'intérieur 内部\n{authority}# fin à", "puller", "right").state == registry.OK
+
+
+def test_a_damaged_authority_is_no_traceback():
+    damaged = "-----BEGIN CERTIFICATE-----\nà\n-----END CERTIFICATE-----\n"
+    assert registry.probe("127.0.0.1:1", damaged).state == registry.BAD_CERTIFICATE
+
+
+def test_a_password_does_not_follow_a_redirect(tmp_path):
+    asked = []
+
+    def respond(path, authorization):
+        asked.append((path, authorization))
+        return (307, {"Location": "https://HERE/elsewhere"}) if path == "/v2/" else (200, {})
+
+    with serving(tmp_path, respond) as (address, authority):
+        assert registry.probe(address, authority, "puller", "right").state == registry.OK
+    assert asked == [("/v2/", GOOD), ("/elsewhere", None)]
+
+
 def test_a_registry_that_is_not_there():
     assert registry.probe("127.0.0.1:1", timeout=2).state == registry.UNREACHABLE
 

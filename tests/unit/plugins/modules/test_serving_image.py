@@ -36,6 +36,8 @@ class _Engine(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
+        if self.path.endswith(self.server.broken):
+            return self.answer(500, {"message": "server\nmisbehaves"})
         if self.path == "/info":
             return self.answer(200, {"DockerRootDir": "/"})
         image = self.server.images.get(urllib.parse.unquote(self.path.split("/")[2]))
@@ -45,6 +47,8 @@ class _Engine(http.server.BaseHTTPRequestHandler):
         path, _mark, query = self.path.partition("?")
         asked = dict(urllib.parse.parse_qsl(query))
         self.server.posts.append(path)
+        if path.endswith(self.server.broken):
+            return self.answer(500, {"message": "server\nmisbehaves"})
         if self.server.refusal:
             return self.answer(500, {"message": self.server.refusal})
         if path == "/images/create":
@@ -62,7 +66,7 @@ class _Engine(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def engine(tmp_path):
     with _Server(str(tmp_path / "docker.sock"), _Engine) as server:
-        server.images, server.posts, server.brings, server.refusal = {}, [], CONFIG, ""
+        server.images, server.posts, server.brings, server.refusal, server.broken = {}, [], CONFIG, "", "never"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -123,6 +127,32 @@ def test_an_archive_is_loaded_and_removed(engine, run_module, arguments, tmp_pat
     assert made["actions"][0] == f"load {archive}"
     assert engine.posts[0] == "/images/load"
     assert not archive.exists()
+
+
+def test_an_archive_that_a_killed_run_left_is_removed(engine, attributes_hold, run_module, arguments, tmp_path):
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(b"x" * 100)
+    arguments.update(archive=str(archive), remove_archive=True)
+    run_module("serving_image", arguments)
+    archive.write_bytes(b"x" * 100)
+    made = attributes_hold("serving_image", arguments, lambda: (archive.exists(), list(engine.posts)))
+    assert (made["held"], made["actions"]) == (True, [f"remove {archive}"])
+    assert engine.posts.count("/images/load") == 1
+    assert not archive.exists()
+
+
+def test_an_archive_that_is_not_on_the_host_is_said_in_one_line(engine, run_module, arguments, tmp_path):
+    answer = run_module("serving_image", {**arguments, "archive": str(tmp_path / "gone.tar")})
+    assert f"image archive: no file {tmp_path / 'gone.tar'}; expected the archive on this host" in answer["msg"]
+    assert engine.posts == []
+
+
+@pytest.mark.parametrize("broken", ["/info", "/tag"])
+def test_an_engine_that_breaks_between_two_questions_is_said_in_one_line(engine, run_module, arguments, broken):
+    engine.broken = broken
+    message = run_module("serving_image", arguments)["msg"]
+    assert "container engine: server misbehaves; expected an answer on" in message
+    assert "\n" not in message
 
 
 def test_another_image_than_was_meant_is_refused(engine, run_module, arguments, tmp_path):

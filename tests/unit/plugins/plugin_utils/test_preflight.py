@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight as preflight
@@ -19,7 +20,10 @@ PLAN = {
     "ports": {"api": 8000, "container_ssh": 2222},
     "hosts": [{"name": f"node{k}", "address": f"10.0.0.{k}", "nics": ["eth1", "eth1", "eth2"]} for k in (1, 2, 3)],
 }
-NEEDS = preflight.Needs(shm_bytes=GIB, weights_bytes=20 * GIB, image_source="lab/serve:1", image_bytes=10 * GIB, disk_margin_bytes=GIB)
+THIS, OTHER, ROOT = "a" * 16, "b" * 16, "sha256:" + "a" * 64
+NEEDS = preflight.Needs(
+    shm_bytes=GIB, weights_bytes=20 * GIB, weights_root=ROOT, image_source="lab/serve:1", image_bytes=10 * GIB, disk_margin_bytes=GIB
+)
 
 
 def sound(number):
@@ -39,7 +43,14 @@ def sound(number):
         "image_receipt": {"image_id": "sha256:a", "reference": "lab/serve:1"},
         "registry": {"address": "lab:5443", "state": "ok", "detail": ""},
         "filesystems": {
-            "/models/m": {"device": 1, "mount": "/models", "available_bytes": GIB, "holds_bytes": 20 * GIB},
+            "/models/m": {
+                "device": 1,
+                "mount": "/models",
+                "available_bytes": GIB,
+                "holds_bytes": 20 * GIB,
+                "revisions": {THIS: 20 * GIB},
+                "served_revision": THIS,
+            },
             "/var/lib/docker": {"device": 2, "mount": "/", "available_bytes": GIB, "holds_bytes": None},
         },
         "clock": {"asked_at": 100.0, "time": 101.0, "synchronised": True},
@@ -47,7 +58,7 @@ def sound(number):
     }
 
 
-def judged(changes=None, before="host", plan=None, **hosts):
+def judged(changes=None, before="host", plan=None, needs=NEEDS, **hosts):
     """The lines that fail just before a stage, node2's facts changed by ``changes`` (path with slashes: value)."""
     facts = {f"node{k}": sound(k) for k in (1, 2, 3)}
     for path, value in (changes or {}).items():
@@ -57,7 +68,7 @@ def judged(changes=None, before="host", plan=None, **hosts):
             place = place[parent]
         place[last] = value
     facts.update(hosts)
-    found = preflight.judge(plan or PLAN, facts, NEEDS, asked_until=105.0)
+    found = preflight.judge(plan or PLAN, facts, needs, asked_until=105.0)
     return preflight.fold(one for one in found if one.fails_before(before))
 
 
@@ -139,7 +150,7 @@ def test_a_port_on_two_addresses_is_named_once():
     assert len(judged({"listeners": [listener(), listener(address="::")]})) == 1
 
 
-FRESH = {"filesystems>/models/m>holds_bytes": 0, "image_receipt": {}}
+FRESH = {"filesystems>/models/m>holds_bytes": 0, "filesystems>/models/m>revisions": {}, "image_receipt": {}}
 
 
 def disk(**changes):
@@ -172,6 +183,47 @@ def test_what_is_there_needs_no_room():
     assert "expected 1 GiB for weights" in judged(full)[0]
 
 
+@pytest.mark.parametrize("root", [ROOT, ""], ids=["root known", "root unknown"])
+@pytest.mark.parametrize(
+    ("revisions", "served", "needed"),
+    [
+        ({THIS: 17 * GIB}, "", {"": 4, ROOT: 4}),  # a broken transfer
+        ({THIS: 17 * GIB, OTHER: 20 * GIB}, OTHER, {"": 4, ROOT: 4}),  # the same beside what is served
+        ({OTHER: 20 * GIB}, OTHER, {"": 21, ROOT: 21}),  # a second revision of equal size
+        ({THIS: 20 * GIB}, THIS, {"": 21, ROOT: 1}),  # all there, if only one knew
+        ({THIS: 17 * GIB, OTHER: 19 * GIB}, "", {"": 2, ROOT: 4}),
+        (None, "", {"": 16, ROOT: 16}),  # a folder that the operator brought
+    ],
+)
+def test_what_counts_is_what_lies_where_the_weights_will(root, revisions, served, needed):
+    needs = dataclasses.replace(NEEDS, weights_root=root)
+    held = 5 * GIB if revisions is None else revisions.get(served, 0)
+    place = {"device": 1, "mount": "/models", "revisions": revisions, "served_revision": served, "holds_bytes": held}
+
+    def lines(available):
+        host = sound(2)
+        host["filesystems"]["/models/m"] = {**place, "available_bytes": available}
+        found = preflight.judge(PLAN, {"node2": host}, needs, asked_until=105.0)
+        return preflight.fold(one for one in found if one.finding.check == "disk")
+
+    assert lines(needed[root] * GIB) == []
+    (line,) = lines(needed[root] * GIB - 1)
+    assert f"expected {needed[root]} GiB for weights" in line
+    assert ("run weights.yml" in line) == (not root and held == NEEDS.weights_bytes)
+
+
+def test_a_sent_archive_needs_room_until_it_is_loaded():
+    needs = dataclasses.replace(NEEDS, image_source="/in/serve.tar", archive_copy="/state/image/serve.tar", archive_bytes=6 * GIB)
+    copy = {"device": 2, "mount": "/", "available_bytes": 0, "holds_bytes": 2 * GIB}
+    changes = {"filesystems>/state/image/serve.tar": copy, "filesystems>/var/lib/docker>available_bytes": 14 * GIB}
+    copies = {f"node{k}": {**sound(k), "image_receipt": {"image_id": "sha256:a", "archive": "/in/serve.tar"}} for k in (1, 3)}
+    for host in copies.values():
+        host["filesystems"]["/state/image/serve.tar"] = {**copy, "holds_bytes": 0, "available_bytes": GIB}
+    assert "expected 15 GiB for image and the image's archive" in judged(changes, needs=needs, **copies)[0]
+    copy["available_bytes"] = changes["filesystems>/var/lib/docker>available_bytes"] = 15 * GIB
+    assert judged(changes, needs=needs, **copies) == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -188,7 +240,11 @@ def test_an_image_counts_only_where_receipt_and_engine_agree(changes):
 
 
 def test_weights_are_to_do_until_they_are_there():
-    part = {"filesystems>/models/m>holds_bytes": 5 * GIB, "filesystems>/models/m>available_bytes": 99 * GIB}
+    part = {
+        "filesystems>/models/m>holds_bytes": 5 * GIB,
+        "filesystems>/models/m>revisions": None,
+        "filesystems>/models/m>available_bytes": 99 * GIB,
+    }
     assert judged(part, before="weights") == []
     assert "weights: 5 GiB in /models/m; expected 20 GiB or more" in judged(part, before="serve")[0]
 
