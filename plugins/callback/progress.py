@@ -377,7 +377,9 @@ class CallbackModule(DefaultCallback):
         self._finish_task()
         self._said.clear()
         role = task._role.get_name(include_role_fqcn=False) if task._role else ""
-        action = str(getattr(task, "resolved_action", None) or task.action)
+        action = str(task.action)
+        if "{{" not in action:  # one that is a template has no name yet, and asking for it makes a warning
+            action = str(task.resolved_action or action)
         self._task = TaskRun(self._stage, role, task.name or task.action, self._clock(), action)
         # Ansible's own check of a role's variables has something to say only when it fails.
         self._task.silent = str(task.action).endswith("validate_argument_spec")
