@@ -41,13 +41,13 @@ def answer_within(service, seconds: float) -> str:
 
 
 def test_a_service_comes_back_with_the_lab_and_nothing_of_the_lab_has_to_be_mended(serving, lab):
-    limit = evaluate("lookup('flagos.kunlunxin.plan').limits.ready_seconds")
+    limit = float(evaluate("lookup('flagos.kunlunxin.plan').limits.ready_seconds"))
     before = started(lab)
     restart(lab)
     for host in lab.hosts:
         lab.wait_for_ssh(host)
     after = started(lab)
     assert not [host for host in lab.hosts if after[host] == before[host]], "a host that was not off proves nothing"
-    assert answer_within(serving, limit), f"no answer within the {limit} s that a start may take"
+    assert answer_within(serving, limit), f"no answer within the {limit:.0f} s that a start may take"
     ended = play("playbooks/lab.yml", capture=True)
     assert (ended.status, ended.changed) == (0, 0), ended.output

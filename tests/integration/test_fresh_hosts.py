@@ -55,6 +55,7 @@ def test_check_mode_just_before_a_stage_predicts_what_it_makes(fresh):
         assert attributes.changes(predicted, "check_mode") == attributes.changes(made, "check_mode"), stage
         unknown = WRITE_DOWN_NEW_KEYS.get(stage, ())
         assert attributes.diffs(predicted, unknown) == attributes.diffs(made, unknown), f"{stage}:\n{predicted.output}\n{made.output}"
+        # An image is brought by a background job that shows no diff: that nothing is left to do proves that it did what was shown.
         assert attributes.changes(again, "idempotent") == [], stage
         exercised |= attributes.exercised(made)
     changing = attributes.declaring("diff_mode", "full", "partial", "none")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import types
 
 import pytest
@@ -170,6 +173,52 @@ def test_an_unreachable_host_is_told_unless_a_later_task_judges_it(ignored, show
     callback.v2_runner_on_unreachable(result_of({"msg": "No route"}, ignore_unreachable=ignored))
     assert callback.shown == shown
     assert callback._task.record()["unreachable"] == 1
+
+
+PLAYBOOK = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Write
+      lineinfile: {path: "{{ playbook_dir }}/written", line: "{{ line }}"}
+    - name: Say
+      debug: {msg: said}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Plays a playbook in a real run of Ansible with the callback; returns the tasks of its timings."""
+    (tmp_path / "host.yml").write_text(PLAYBOOK)
+    (tmp_path / "written").write_text("before\n")
+
+    def play(*options):
+        environment = {
+            **os.environ,
+            "ANSIBLE_CALLBACK_PLUGINS": os.path.dirname(progress.__file__),
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_STDOUT_CALLBACK": "progress",
+            "FLAGOS_KUNLUNXIN_TIMINGS": str(tmp_path / "timings.json"),
+        }
+        command = [sys.executable, "-m", "ansible.cli.playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"]
+        ended = subprocess.run(
+            [*command, str(tmp_path / "host.yml"), *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return json.loads((tmp_path / "timings.json").read_text())["tasks"]
+
+    return play
+
+
+def test_the_timings_of_real_runs_tell_whether_one_predicted_the_other(run):
+    predicted, made, without = run("--diff", "--check", "-e", "line=a"), run("--diff", "-e", "line=a"), run("-e", "line=b")
+    assert [task["action"] for task in made] == ["ansible.builtin.lineinfile", "ansible.builtin.debug"]
+    assert predicted[0]["diffs"] == made[0]["diffs"]
+    assert set(made[0]["diffs"]) == {"localhost"}
+    assert "diffs" not in made[1]
+    assert without[0]["changed"] == 1
+    assert "diffs" not in without[0]
 
 
 def test_a_long_line_is_cut_to_the_terminal(monkeypatch):
