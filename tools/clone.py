@@ -30,7 +30,8 @@ class Play:
 
     :ivar status: its exit status.
     :ivar output: what it printed; empty when that went to the terminal.
-    :ivar timings: what the callback wrote: ``parts`` (stage: seconds), ``tasks``, ``hosts``, ``total_s``.
+    :ivar timings: what the callback wrote: ``parts`` (stage: seconds), ``tasks``, ``hosts``, ``total_s``. A task has its ``action``
+        and, of a run with ``--diff``, the digests of its ``diffs`` by host.
     """
 
     status: int
@@ -50,7 +51,12 @@ class Play:
     @property
     def changes(self) -> list[tuple[str, str, int]]:
         """What the run changed, or in check mode would change: role, task, and on how many hosts."""
-        return [(task["role"], task["name"], task["changed"]) for task in self.timings.get("tasks", ()) if task.get("changed")]
+        return [(task["role"], task["name"], task["changed"]) for task in self.tasks if task.get("changed")]
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """The records of the tasks that had a result on some host, in order."""
+        return list(self.timings.get("tasks", ()))
 
     @property
     def fatal(self) -> list[str]:

@@ -19,6 +19,8 @@ description:
   - Anywhere else only plain lines are written, a running transfer at most every O(interval) seconds.
   - A stage is a playbook file, named after it.
   - A failure is one line with host and message. With C(-v) results are shown in full, as the default callback does.
+  - The timings name each task's action, what came of it and, with C(--diff), for each host a digest of the diff it gave, so that a
+    program can see whether two runs would do the same.
   - A task reports progress by returning or, while it runs with C(async), by adding a key C(progress) with C(done), C(total), C(unit) and
     C(note). The collection's modules do that by themselves.
 extends_documentation_fragment:
@@ -62,6 +64,7 @@ requirements:
 
 import collections
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -180,15 +183,17 @@ def slowest(meters):
 class TaskRun:
     """One task on its hosts, from its start to its last result."""
 
-    def __init__(self, stage, role, name, started):
+    def __init__(self, stage, role, name, started, action=""):
         self.stage = stage
         self.role = role
         self.name = name
+        self.action = action
         self.started = started
         self.ended = started
         self.waiting = set()
         self.outcomes = collections.defaultdict(list)
         self.meters = {}
+        self.diffs = collections.defaultdict(hashlib.sha256)
         self.silent = False
         self.shown_at = started
 
@@ -197,6 +202,10 @@ class TaskRun:
         self.meters.pop(host, None)
         self.outcomes[outcome].append(host)
         self.ended = now
+
+    def diff(self, host, shown):
+        """Take a diff that a host gave; a loop gives one for each item."""
+        self.diffs[host].update(json.dumps(shown, sort_keys=True, default=str).encode())
 
     @property
     def seconds(self):
@@ -237,8 +246,10 @@ class TaskRun:
             "stage": self.stage,
             "role": self.role,
             "name": self.name,
+            "action": self.action,
             "seconds": round(self.seconds, 3),
             **{outcome: len(hosts) for outcome, hosts in sorted(self.outcomes.items())},
+            **({"diffs": {host: digest.hexdigest()[:12] for host, digest in sorted(self.diffs.items())}} if self.diffs else {}),
         }
 
 
@@ -366,7 +377,10 @@ class CallbackModule(DefaultCallback):
         self._finish_task()
         self._said.clear()
         role = task._role.get_name(include_role_fqcn=False) if task._role else ""
-        self._task = TaskRun(self._stage, role, task.name or task.action, self._clock())
+        action = str(task.action)
+        if "{{" not in action:  # one that is a template has no name yet, and asking for it makes a warning
+            action = str(task.resolved_action or action)
+        self._task = TaskRun(self._stage, role, task.name or task.action, self._clock(), action)
         # Ansible's own check of a role's variables has something to say only when it fails.
         self._task.silent = str(task.action).endswith("validate_argument_spec")
         if self._verbose:
@@ -390,6 +404,14 @@ class CallbackModule(DefaultCallback):
         if result._task.action in C._ACTION_DEBUG and "msg" in result._result:
             self._message(result._result["msg"])
 
+    def v2_on_file_diff(self, result):
+        """Called with C(--diff) alone, and before the result itself."""
+        looped = result._task.loop and "results" in result._result
+        for one in result._result["results"] if looped else [result._result]:
+            if self._task and one.get("diff"):
+                self._task.diff(result._host.get_name(), one["diff"])
+        super().v2_on_file_diff(result)
+
     def v2_runner_on_skipped(self, result):
         self._settle(result, "skipped")
         if self._verbose:
@@ -407,6 +429,8 @@ class CallbackModule(DefaultCallback):
         self._settle(result, "unreachable")
         if self._verbose:
             super().v2_runner_on_unreachable(result)
+            return
+        if result._task.ignore_unreachable:  # a later task says what it means
             return
         self._fatal(result, "UNREACHABLE", result._result.get("msg", ""))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import attributes
 import pytest
 from clone import ARTIFACTS, INVENTORY, RequestLoop, Service, play
 
 pytestmark = pytest.mark.serving
 
 HOSTS = {"node1", "node2", "node3", "node4"}
+# A stop names the processes that it ends, and an engine's come and go; what a start shows, test_fresh_hosts.py compares.
+OF_THE_MOMENT = ("flagos.kunlunxin.serve_unit",)
 
 
 def test_four_hosts_answer_a_chat(serving):
@@ -43,27 +46,32 @@ def test_check_mode_finds_nothing_to_change(serving):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "variable",
-    [
-        pytest.param({"host_kernel_parameters": {"net.core.somaxconn": 5000}}, id="kernel parameter"),
-        pytest.param({"serve_probe_seconds": 45}, id="probe"),
-        pytest.param({"serve_engine_arguments": {"max_num_seqs": 4}}, id="engine"),
-    ],
-)
-def test_check_mode_predicts_what_one_variable_changes(serving, variable):
-    option = ("--extra-vars", json.dumps(variable))
-    predicted = play("site.yml", "--check", *option, capture=True)
-    made = play("site.yml", *option, capture=True)
-    assert predicted.status == 0, predicted.output
-    assert made.status == 0, made.output
-    assert predicted.changes == made.changes
-    assert made.changes, "a variable that changes nothing proves nothing"
-    assert play("site.yml", capture=True).status == 0
+def test_check_mode_predicts_what_each_of_some_variables_changes(serving):
+    """One variable more each time, in the order of the stages, so that all of them are taken back by one run at the end."""
+    given = {}
+    try:
+        for variable, value in (
+            ("host_kernel_parameters", {"net.core.somaxconn": 5000}),
+            ("serve_probe_seconds", 45),
+            ("serve_engine_arguments", {"max_num_seqs": 4}),
+        ):
+            given[variable] = value
+            option = ("--diff", "--extra-vars", json.dumps(given))
+            predicted = play("site.yml", "--check", *option, capture=True)
+            made = play("site.yml", *option, capture=True)
+            assert predicted.status == 0, f"{variable}, predicted:\n{predicted.output}"
+            assert made.status == 0, f"{variable}, made:\n{made.output}"
+            said = f"{variable}, predicted:\n{predicted.output}\nmade:\n{made.output}"
+            assert attributes.changes(predicted, "check_mode") == attributes.changes(made, "check_mode"), said
+            assert attributes.diffs(predicted, OF_THE_MOMENT) == attributes.diffs(made, OF_THE_MOMENT), said
+            assert made.changes, f"{variable}: a variable that changes nothing proves nothing"
+    finally:
+        reverted = play("site.yml", capture=True)
+    assert reverted.status == 0, reverted.output
 
 
 @pytest.mark.full
-def test_the_order_of_the_inventory_is_the_order_of_the_ranks(serving, tmp_path):
+def test_the_order_of_the_inventory_is_the_order_of_the_ranks(serving, lab, tmp_path):
     """Reversed, the inventory's first host is the one with the highest address, and the engine's workers follow."""
     text = (INVENTORY / "hosts.yml").read_text()
     lines = text.splitlines(keepends=True)
@@ -79,5 +87,10 @@ def test_the_order_of_the_inventory_is_the_order_of_the_ranks(serving, tmp_path)
         assert ended.status == 0, ended.output
         assert Service.of(inventory).url != serving.url
         assert Service.of(inventory).chat("Hello").strip()
+        head = lines[nodes[0]].strip().partition(":")[0]
+        # What the engine itself said of its workers, kept by the service's coordinator.
+        placement = json.loads(lab.execute(head, "cat /var/lib/flagos-kunlunxin/serve/state/placement.json"))
+        ranks = {worker["rank"]: worker["host"] for worker in placement["workers"]}
+        assert [ranks[rank] for rank in sorted(ranks)] == [lines[index].strip().partition(":")[0] for index in nodes]
     finally:
         assert play("site.yml", capture=True).status == 0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+import types
 
 import pytest
 from ansible_collections.flagos.kunlunxin.plugins.callback import progress
@@ -98,6 +102,123 @@ def test_a_finished_task_names_the_hosts_that_changed_when_not_all_did():
         run.result(host, "changed", 1.0)
     run.result("node3", "ok", 2.0)
     assert run.finished_line() == "  host : Settle .. ok=1 changed=2 (node1, node2) 2.0 s"
+
+
+def record_of(*diffs):
+    """The record of a task that gave these diffs, each as (host, diff)."""
+    run = progress.TaskRun("host", "host", "Settle", 0.0, "flagos.kunlunxin.host_settings")
+    for host, shown in diffs:
+        run.diff(host, shown)
+    return run.record()
+
+
+def test_a_task_without_a_diff_names_its_action_and_no_digest():
+    record = record_of()
+    assert record["action"] == "flagos.kunlunxin.host_settings"
+    assert "diffs" not in record
+
+
+def test_the_digest_tells_equal_diffs_from_others_whatever_the_order_of_their_keys():
+    digests = record_of(
+        ("node1", {"before": "a", "after": "b"}), ("node2", {"after": "b", "before": "a"}), ("node3", {"before": "a", "after": "c"})
+    )["diffs"]
+    assert digests["node1"] == digests["node2"] != digests["node3"]
+    assert all(re.fullmatch(r"[0-9a-f]{12}", digest) for digest in digests.values())
+
+
+def test_a_loop_has_a_digest_of_the_diffs_of_all_its_items():
+    first, second = {"after": "b"}, {"after": "c"}
+    assert record_of(("node1", first), ("node1", second))["diffs"] != record_of(("node1", first))["diffs"]
+
+
+def result_of(result, loop=None, ignore_unreachable=False):
+    """A result of node1 as Ansible hands it to a callback."""
+    task = types.SimpleNamespace(loop=loop, ignore_unreachable=ignore_unreachable, action="x", _uuid="1")
+    host = types.SimpleNamespace(get_name=lambda: "node1")
+    return types.SimpleNamespace(_result=result, result=result, _task=task, task=task, _host=host, host=host)
+
+
+@pytest.fixture
+def callback(monkeypatch):
+    """A callback within a task; what it shows is in ``shown``."""
+    made = progress.CallbackModule()
+    made._task = progress.TaskRun("host", "host", "Settle", 0.0)
+    made.shown = []
+    monkeypatch.setattr(progress.DefaultCallback, "v2_on_file_diff", lambda self, result: None)
+    monkeypatch.setattr(made, "_fatal", lambda result, outcome, message: made.shown.append((outcome, message)))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("result", "loop"),
+    [
+        ({"diff": {"after": "b"}}, None),
+        ({"diff": {"after": "b"}}, ["one item's own result"]),
+        ({"results": [{"diff": {"after": "b"}}, {"changed": False}]}, ["an item", "another"]),
+        ({"diff": {"after": "b"}, "results": ["a package manager's words"]}, None),
+    ],
+)
+def test_a_diff_is_taken_from_a_result_an_item_or_a_whole_loop(result, loop, callback):
+    callback.v2_on_file_diff(result_of(result, loop))
+    assert callback._task.record()["diffs"] == record_of(("node1", {"after": "b"}))["diffs"]
+
+
+def test_an_empty_diff_is_none(callback):
+    callback.v2_on_file_diff(result_of({"diff": []}))
+    assert "diffs" not in callback._task.record()
+
+
+@pytest.mark.parametrize(("ignored", "shown"), [(False, [("UNREACHABLE", "No route")]), (True, [])])
+def test_an_unreachable_host_is_told_unless_a_later_task_judges_it(ignored, shown, callback):
+    callback.v2_runner_on_unreachable(result_of({"msg": "No route"}, ignore_unreachable=ignored))
+    assert callback.shown == shown
+    assert callback._task.record()["unreachable"] == 1
+
+
+PLAYBOOK = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Write
+      lineinfile: {path: "{{ playbook_dir }}/written", line: "{{ line }}"}
+    - name: Say
+      debug: {msg: said}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Plays a playbook in a real run of Ansible with the callback; returns the tasks of its timings."""
+    (tmp_path / "host.yml").write_text(PLAYBOOK)
+    (tmp_path / "written").write_text("before\n")
+
+    def play(*options):
+        environment = {
+            **os.environ,
+            "ANSIBLE_CALLBACK_PLUGINS": os.path.dirname(progress.__file__),
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_STDOUT_CALLBACK": "progress",
+            "FLAGOS_KUNLUNXIN_TIMINGS": str(tmp_path / "timings.json"),
+        }
+        command = [sys.executable, "-m", "ansible.cli.playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"]
+        ended = subprocess.run(
+            [*command, str(tmp_path / "host.yml"), *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return json.loads((tmp_path / "timings.json").read_text())["tasks"]
+
+    return play
+
+
+def test_the_timings_of_real_runs_tell_whether_one_predicted_the_other(run):
+    predicted, made, without = run("--diff", "--check", "-e", "line=a"), run("--diff", "-e", "line=a"), run("-e", "line=b")
+    assert [task["action"] for task in made] == ["ansible.builtin.lineinfile", "ansible.builtin.debug"]
+    assert predicted[0]["diffs"] == made[0]["diffs"]
+    assert set(made[0]["diffs"]) == {"localhost"}
+    assert "diffs" not in made[1]
+    assert without[0]["changed"] == 1
+    assert "diffs" not in without[0]
 
 
 def test_a_long_line_is_cut_to_the_terminal(monkeypatch):
