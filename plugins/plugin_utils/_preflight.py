@@ -214,7 +214,7 @@ def _kept_weights(place: Data, root: str) -> int:
         return place["holds_bytes"] or 0
     if root:
         return place["revisions"].get(revision_name(root), 0)
-    return max((held for name, held in place["revisions"].items() if name != place["served_revision"]), default=0)
+    return max((int(held) for name, held in place["revisions"].items() if name != place["served_revision"]), default=0)
 
 
 def _holds_image(facts: Data, source: str) -> bool:
