@@ -7,8 +7,9 @@ import re
 
 # What the callback puts in front of a message (`fatal: [node1 -> localhost]: FAILED! => `), or Ansible where it has no host yet.
 BEFORE = re.compile(r"^(?:fatal: \[[^\]]*\]: [A-Z]+! => |\[ERROR\]: |ERROR! )?")
-# A remedy is one clause, so it begins after the last semicolon; what was observed may have several.
-PARTS = re.compile(r"(?P<where>[^:]*): (?P<check>.*?): (?P<observed>.*?); expected (?P<expected>.*); (?P<remedy>[^;]*)")
+# A remedy is one clause, so it begins after the last semicolon; what was observed may have several. Preflight says behind it that it
+# changed nothing.
+PARTS = re.compile(r"(?P<where>[^:]*): (?P<check>.*?): (?P<observed>.*?); expected (?P<expected>.*); (?P<remedy>[^;]*)(?:; no host was changed)?")
 
 
 @dataclasses.dataclass(frozen=True)
