@@ -213,8 +213,8 @@ def _kept_weights(place: Data, root: str) -> int:
     if place["revisions"] is None:
         return place["holds_bytes"] or 0
     if root:
-        return place["revisions"].get(revision_name(root), 0)
-    return max((int(held) for name, held in place["revisions"].items() if name != place["served_revision"]), default=0)
+        return int(place["revisions"].get(revision_name(root), 0))
+    return max((held for name, held in place["revisions"].items() if name != place["served_revision"]), default=0)
 
 
 def _holds_image(facts: Data, source: str) -> bool:
