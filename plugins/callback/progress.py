@@ -163,7 +163,8 @@ class Meter:
         if self.unit == "seconds":
             parts.append(f"{clock(self.done)} of at most {clock(self.total)}" if self.total else clock(self.done))
         elif self.total:
-            parts.append(f"{self.fraction:.0%}, {amount(self.done, self.unit)} of {amount(self.total, self.unit)}")
+            done = amount(self.done) if self.unit == "bytes" else f"{self.done:g}"
+            parts.append(f"{self.fraction:.0%}, {done} of {amount(self.total, self.unit)}")
         else:
             parts.append(amount(self.done, self.unit))
         if self.unit != "seconds" and self.rate:

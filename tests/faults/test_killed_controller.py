@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -26,6 +27,18 @@ STAGES = {
     "verify": (1, 15),
 }
 SEED = 20261123
+# In the environment of every run that is killed here, and so of what it leaves behind.
+MARK = f"FLAGOS_KILLED_BY={os.getpid()}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def orphans_end():
+    """A killed run's workers, in sessions of their own, wait for it for ever: they live on to the end, and no longer."""
+    yield
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if MARK.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def began(output: str) -> list[str]:
@@ -44,7 +57,7 @@ def kill_in(stage: str, after_s: float, playbook: str = "site.yml") -> None:
         controller = subprocess.Popen(
             [BIN / "ansible-playbook", "--inventory", INVENTORY, playbook],
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", **dict([MARK.split("=")])},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -261,3 +261,9 @@ def test_timings_are_whole_json_with_the_parts_of_the_run(tmp_path, monkeypatch)
 )
 def test_a_failure_is_told_in_its_own_words(message):
     assert progress.own_words(message) == ["node1: nic: 2; expected 8", "node2: nic: 3"]
+
+
+def test_a_unit_is_named_once():
+    meter = progress.Meter()
+    meter.add(0.0, {"done": 2, "total": 7, "unit": "parts", "note": "bytecode"})
+    assert str(meter) == "29%, 2 of 7 parts, bytecode"
