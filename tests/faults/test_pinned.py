@@ -40,7 +40,8 @@ def options(tmp_path, source):
 def refused(options, **variables):
     ended = play("playbooks/distribute.yml", *options, "--extra-vars", json.dumps(variables), capture=True)
     assert ended.status != 0, ended.output
-    assert ended.changed == 0, ended.output
+    # The image, which is the pinned one, may come to the hosts beside.
+    assert [change for change in ended.changes if change[0] != "image"] == [], ended.output
     return ended.output
 
 
@@ -52,9 +53,9 @@ def test_the_lock_says_what_the_inventory_names(options, source, tmp_path):
 
 
 def test_another_digest_than_the_pinned_one(options):
+    """It may be the digest of an index that leads to the pinned image, so the registry is asked; this one knows no such digest."""
     output = refused(options, image_reference="registry.lab:5443/flagos/serve-cpu@sha256:" + "0" * 64)
-    assert "image identity: registry.lab:5443/flagos/serve-cpu@sha256:000" in output
-    assert "as cluster.lock.yml says; bring the pinned image, or run lock.yml to pin this one" in output
+    assert "image registry: registry.lab:5443: it answered 404 Not Found; expected the manifest of" in output
 
 
 def archive_of_an_image(path):

@@ -10,7 +10,7 @@ BEFORE = re.compile(r"^(?:fatal: \[[^\]]*\]: [A-Z]+! => |\[ERROR\]: |ERROR! )?")
 # A remedy is one clause, so it begins after the last semicolon; what was observed may have several. Preflight says behind it that it
 # changed nothing.
 PARTS = re.compile(
-    r"(?P<where>[^:]*): (?P<check>.*?): (?P<observed>.*?); expected (?P<expected>.*); (?P<remedy>[^;]*)(?:; no host was changed)?"
+    r"(?P<where>[^:]*): (?P<check>.*?): (?P<observed>.*?); expected (?P<expected>.*?); (?P<remedy>[^;]*)(?:; no host was changed)?"
 )
 
 
