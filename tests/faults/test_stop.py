@@ -55,6 +55,9 @@ def test_a_host_is_as_it_was_before_the_service_but_for_its_files(lab):
     for playbook in ("prepare", "distribute"):
         ended = play(f"playbooks/{playbook}.yml", capture=True)
         assert ended.status == 0, ended.output
+    # An engine keeps folders and cgroups of its own from its first container on, whosever that is: it has had one before.
+    for host in lab.hosts:
+        lab.execute(host, "docker run --rm --network=host --entrypoint=true $(docker images --quiet | head -1)")
     before = {host: look_at(lab, host) for host in lab.hosts}
     for playbook in ("serve", "stop"):
         ended = play(f"playbooks/{playbook}.yml", capture=True)
