@@ -33,15 +33,15 @@ LAB = {
 NESTED_CONTAINER = """
 set -e
 mkdir -p tree/bin
-cp /bin/sleep /bin/sh tree/bin
-ldd /bin/sleep /bin/sh | grep -o '/[^ :]*/[^ :]*' | xargs -I@ cp --parents @ tree
+cp /bin/sleep /bin/sh /bin/cat tree/bin
+ldd /bin/sleep /bin/sh /bin/cat | grep -o '/[^ :]*/[^ :]*' | xargs -I@ cp --parents @ tree
 tar -C tree -c . | docker import - try:1
 docker run --detach --name try --privileged try:1 /bin/sleep 600
 """
 # Writes to each a value that it has already, so that nothing changes where the guest can.
 WRITE_KERNEL_PARAMETERS = """
 for name in fs/file-max fs/protected_fifos kernel/pid_max vm/max_map_count vm/swappiness; do
-    read -r value < /proc/sys/$name
+    value=$(cat /proc/sys/$name)
     if (echo "$value" > /proc/sys/$name) 2> /dev/null; then echo $name; fi
 done
 """
@@ -84,7 +84,7 @@ def test_what_is_the_whole_kernels_cannot_be_written(inside: str, guest: Lab) ->
         guest.ssh("guest1", NESTED_CONTAINER)
     assert guest.execute("guest1", f"{inside}sh -c '{WRITE_KERNEL_PARAMETERS}'") == ""
     own = "/proc/sys/net/core/somaxconn"
-    assert guest.execute("guest1", f"{inside}sh -c 'echo 4096 > {own}; read -r value < {own}; echo $value'") == "4096\n"
+    assert guest.execute("guest1", f"{inside}sh -c 'echo 4096 > {own} && cat {own}'") == "4096\n"
 
 
 def test_a_second_run_changes_nothing(guest: Lab) -> None:
