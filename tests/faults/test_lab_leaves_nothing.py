@@ -62,6 +62,7 @@ def own_differences(before: machine.Snapshot, after: machine.Snapshot) -> list[s
 @pytest.fixture(scope="module")
 def before() -> Iterator[machine.Snapshot]:
     play("lab", "--tags", "lab_install")
+    play("lab_destroy")  # the packages stay, the folders do not
     yield machine.take()
     play("lab_destroy")
 
