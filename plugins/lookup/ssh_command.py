@@ -99,6 +99,7 @@ def _command(ssh):
     command = [ssh.get("ssh_executable"), *_OWN_OPTIONS]
     for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
         command += shlex.split(ssh.get(name) or "")
+    # Only where the operator told Ansible the same: what Ansible refuses, this refuses.
     if not ssh.get("host_key_checking"):
         command += ["-o", "StrictHostKeyChecking=no"]
     if ssh.get("port"):

@@ -96,8 +96,6 @@ state:
   sample: free
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import time
@@ -105,6 +103,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _lease
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._turn import turn
 
 
 def read(path):
@@ -115,18 +114,9 @@ def read(path):
         return {}
 
 
-@contextlib.contextmanager
-def _turn(path):
-    """Nobody else reads or writes the lease meanwhile; the kernel gives the lock back however the holder ends."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path + ".turn", "a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
 def take(path, holder, ttl):
     """Write this holder down unless another holds the lease; returns what is then written down, and what was met."""
-    with _turn(path):
+    with turn(path + ".turn"):
         record, now = read(path), time.time()
         state, note = _lease.decide(record, holder, now)
         if state != _lease.FOREIGN:
@@ -137,7 +127,7 @@ def take(path, holder, ttl):
 
 def release(path, holder):
     """Forget this holder; another one's lease stays."""
-    with _turn(path):
+    with turn(path + ".turn"):
         record = read(path)
         if not _lease.is_of(record, holder):
             return record

@@ -93,8 +93,6 @@ sent:
   type: int
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -103,6 +101,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rsync
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._turn import turn
+
+
+def _turn_of(folder, place):
+    """The file by which runs that send to the same place take turns."""
+    return os.path.join(folder, hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16])
 
 
 class _Push(object):
@@ -138,16 +142,6 @@ class _Push(object):
         return sent
 
 
-@contextlib.contextmanager
-def _turn(folder, place):
-    """Hold a lock for a place to send to; the kernel gives it back however the holder ends."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    with open(os.path.join(folder, name), "a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -176,7 +170,7 @@ def main():
     if not shutil.which("rsync"):
         push.refuse("no rsync on the controller", "rsync, 3.1 or newer", "install it")
     if not module.check_mode:
-        with _turn(module.params["turns"], push.remote["address"] + ":" + module.params["destination"]):
+        with turn(_turn_of(module.params["turns"], push.remote["address"] + ":" + module.params["destination"]), mode=0o700):
             sent = sum(push.send(names, compare) for names, compare in ((files, False), (damaged, True)) if names)
     module.exit_json(
         changed=sent > 0,

@@ -128,8 +128,6 @@ runs_after:
   sample: container_engine
 """
 
-import contextlib
-import fcntl
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -138,6 +136,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api impor
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_images import EngineImages
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._turn import turn
 
 STAGE = "image"
 OUR_NAME = "flagos-kunlunxin/image"
@@ -261,7 +260,7 @@ class _ServingImage(object):
 
     def settle(self):
         """Bring what is missing; returns the image's id, whether it was held before, and the actions done."""
-        with _turn(os.path.join(self.options["state_dir"], "image.turn")):
+        with turn(os.path.join(self.options["state_dir"], "image.turn")):
             record = self.held()
             held, actions = record is not None, self.plan(record)
             if not held:
@@ -288,15 +287,6 @@ def _too_small(needs):
         status = os.statvfs(folder)
         if status.f_bavail * status.f_frsize < taken[device]:
             yield path, taken[device], status.f_bavail * status.f_frsize
-
-
-@contextlib.contextmanager
-def _turn(path):
-    """Hold a file's lock; the kernel gives it back however the holder ends."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path, "a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def main():
