@@ -35,6 +35,7 @@ class ActionModule(ActionBase):
                 "archive_copy": {"type": "str", "default": ""},
                 "registry_ca": {"type": "str", "default": ""},
                 "image_bytes": {"type": "int", "default": 0},
+                "image_unpack_factor": {"type": "float", "default": 3.0},
                 "disk_margin": {"type": "str", "default": "2g"},
                 "clock_tolerance": {"type": "float", "default": 30},
             }
@@ -75,6 +76,7 @@ def needs_of(options):
         weights_root=options["weights_root"],
         image_source=archive or options["image_reference"],
         image_bytes=max(options["image_bytes"], archive_bytes),
+        image_unpack_factor=options["image_unpack_factor"],
         archive_copy=options["archive_copy"],
         archive_bytes=archive_bytes,
         disk_margin_bytes=parse_size(options["disk_margin"]),

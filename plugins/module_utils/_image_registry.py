@@ -20,6 +20,8 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_ide
 ENGINE_CERTIFICATES = "/etc/docker/certs.d"
 ANSWER_SECONDS = 30
 
+NOT_FOUND = "not_found"
+
 # What a registry refused, and what mends it. The engine's own words for the same are read by `reason_of_engine`.
 REMEDIES = {
     _registry.UNKNOWN_CA: "give image_registry_ca, the PEM file of the authority behind the registry's certificate, and run prepare.yml",
@@ -27,7 +29,7 @@ REMEDIES = {
     _registry.MISSING_PASSWORD: "give image_registry_username and image_registry_password",
     _registry.WRONG_PASSWORD: "mend image_registry_username and image_registry_password",
     _registry.UNREACHABLE: "mend the address in image_reference, or the registry",
-    "not_found": "mend image_reference, or push the image",
+    NOT_FOUND: "mend image_reference, or push the image",
     "disk_full": "make room in the engine's data folder",
     "engine": "read the engine's log on this host",
 }
@@ -39,8 +41,8 @@ _ENGINE_WORDS = (
     ("no basic auth credentials", _registry.MISSING_PASSWORD),
     ("unauthorized", _registry.WRONG_PASSWORD),
     ("denied", _registry.WRONG_PASSWORD),
-    ("manifest unknown", "not_found"),
-    ("not found", "not_found"),
+    ("manifest unknown", NOT_FOUND),
+    ("not found", NOT_FOUND),
     ("no space left on device", "disk_full"),
     ("connection refused", _registry.UNREACHABLE),
     ("no such host", _registry.UNREACHABLE),
@@ -177,10 +179,24 @@ class Registry(object):
         if error.code in (401, 403):
             reason = _registry.WRONG_PASSWORD if self._basic else _registry.MISSING_PASSWORD
         elif error.code == 404:
-            reason = "not_found"
+            reason = NOT_FOUND
         else:
             reason = _registry.UNREACHABLE
         return RegistryError(reason, "it answered %d %s" % (error.code, error.reason))
+
+
+def measure(text, authorities=None, username=None, password=None):
+    """How large is the image that the reference ``text`` means for this machine, compressed?
+
+    Returns an :class:`_registry.Outcome`, whose state is OK or a key of :data:`REMEDIES`, and the size in bytes; None unless OK.
+    """
+    try:
+        registry = Registry(_image_identity.parse_reference(text), username, password, authorities)
+        return _registry.Outcome(_registry.OK, ""), registry.identity(_image_identity.architecture())["bytes"]
+    except RegistryError as error:
+        return _registry.Outcome(error.reason, error.detail), None
+    except _image_identity.IdentityError as error:
+        return _registry.Outcome(NOT_FOUND, error.observed), None
 
 
 def _unreachable(error):

@@ -10,7 +10,7 @@ module: host_info
 short_description: Read what serving depends on from one host
 description:
   - Reads operating system, memory, interfaces, listening ports and their owners, device nodes, disk, clock,
-    name resolution and container engine in one round trip, and asks a container registry whether it can be used.
+    name resolution and container engine in one round trip, and asks a container registry whether it can be used and how large an image is.
   - Nothing is changed and nothing is judged; the role P(flagos.kunlunxin.preflight#role) does that.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
@@ -57,6 +57,9 @@ options:
         type: str
       password:
         description: Password of the user.
+        type: str
+      image:
+        description: Reference of an image in this registry whose size is wanted.
         type: str
   root:
     description: Prefix below which files are read; another than V(/) is a captured tree.
@@ -139,7 +142,9 @@ host:
       returned: always
       type: dict
     registry:
-      description: What the registry answered, as C(state) and C(detail); null when none was asked.
+      description:
+        - What the registry answered, as C(state) and C(detail); null when none was asked.
+        - With O(registry.image), C(image_bytes) is the compressed size of that image for this host's architecture.
       returned: always
       type: dict
   sample:
@@ -151,17 +156,20 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _receipt, _registry
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._registry import probe
 
 
 def ask_registry(registry):
     """What the registry answered, as plain data; None when there is none to ask."""
     if not registry:
         return None
-    outcome = probe(registry["address"], registry["ca"], registry["username"], registry["password"])
-    return {"address": registry["address"], "state": outcome.state, "detail": outcome.detail}
+    access = (registry["ca"], registry["username"], registry["password"])
+    outcome = _registry.probe(registry["address"], *access)
+    image_bytes = None
+    if outcome.state == _registry.OK and registry["image"]:
+        outcome, image_bytes = _image_registry.measure(registry["image"], *access)
+    return {"address": registry["address"], "state": outcome.state, "detail": outcome.detail, "image_bytes": image_bytes}
 
 
 def gather(tree, params):
@@ -204,6 +212,7 @@ def main():
                     "ca": {"type": "str"},
                     "username": {"type": "str"},
                     "password": {"type": "str", "no_log": True},
+                    "image": {"type": "str"},
                 },
             },
             "root": {"type": "path", "default": "/"},

@@ -61,6 +61,12 @@ options:
     description: Size of the unpacked image in bytes, where it is known. With O(image_archive) the archive's size is taken at least.
     type: int
     default: 0
+  image_unpack_factor:
+    description:
+      - Where O(image_bytes) is not known, the unpacked image is taken for its compressed size in the registry times this.
+      - With V(0) no room is asked for it.
+    type: float
+    default: 3.0
   disk_margin:
     description: What must stay free on each disk that image or weights go to.
     type: str

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import SHM
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import REMEDIES
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import NOT_FOUND, REMEDIES
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import revision_name
 
 STAGES = ("host", "container_engine", "image", "weights", "serve", "verify")
@@ -30,9 +30,10 @@ Data = Mapping[str, Any]
 class Needs:
     """What the stages to come need of every host, as far as it is known before they run.
 
-    Sizes are in bytes; ``image_bytes`` is 0 where the size is not known before the image is there. ``image_source`` is the
-    reference or the archive that the image comes from. ``weights_root`` is the identity of the weights, empty while nobody has read
-    them. An archive that is sent lies on the host as ``archive_copy`` until it is loaded.
+    Sizes are in bytes; ``image_bytes`` is 0 where it is not known here: the image is then taken for ``image_unpack_factor`` times
+    its size in the registry. ``image_source`` is the reference or the archive that the image comes from. ``weights_root`` is the
+    identity of the weights, empty while nobody has read them. An archive that is sent lies on the host as ``archive_copy`` until
+    it is loaded.
     """
 
     shm_bytes: int = 0
@@ -40,6 +41,7 @@ class Needs:
     weights_root: str = ""
     image_source: str = ""
     image_bytes: int = 0
+    image_unpack_factor: float = 0.0
     archive_copy: str = ""
     archive_bytes: int = 0
     disk_margin_bytes: int = 0
@@ -184,7 +186,7 @@ def _disk(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault]:
     weights = facts["filesystems"][plan["model"]["path"]]
     to_come = [
         ("weights", weights, max(0, needs.weights_bytes - _kept_weights(weights, needs.weights_root))),
-        ("image", facts["filesystems"][facts["engine"]["data_root"]], 0 if _holds_image(facts, needs.image_source) else needs.image_bytes),
+        ("image", facts["filesystems"][facts["engine"]["data_root"]], _image_bytes_to_come(facts, needs)),
     ]
     if needs.archive_copy and not _holds_image(facts, needs.image_source):
         copy = facts["filesystems"][needs.archive_copy]
@@ -217,6 +219,13 @@ def _kept_weights(place: Data, root: str) -> int:
     return max((held for name, held in place["revisions"].items() if name != place["served_revision"]), default=0)
 
 
+def _image_bytes_to_come(facts: Data, needs: Needs) -> int:
+    if _holds_image(facts, needs.image_source):
+        return 0
+    in_registry = (facts["registry"] or {}).get("image_bytes") or 0
+    return needs.image_bytes or int(in_registry * needs.image_unpack_factor)
+
+
 def _holds_image(facts: Data, source: str) -> bool:
     """Whether the image that came from ``source`` (reference or archive) is still in the host's engine."""
     receipt = facts["image_receipt"]
@@ -247,9 +256,15 @@ def _engine(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault
 
 def _registry(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault]:
     registry = facts["registry"]
-    if registry and registry["state"] != "ok":
-        observed = f"{registry['state'].replace('_', ' ')}: {registry['detail']}"
-        yield Fault(f"registry {registry['address']}", observed, "a login over TLS", REMEDIES[registry["state"]])
+    if not registry or registry["state"] == "ok":
+        return
+    expected = "a login over TLS"
+    if registry["state"] == NOT_FOUND:
+        if _holds_image(facts, needs.image_source):
+            return
+        expected = f"the manifest of {needs.image_source}"
+    observed = f"{registry['state'].replace('_', ' ')}: {registry['detail']}"
+    yield Fault(f"registry {registry['address']}", observed, expected, REMEDIES[registry["state"]])
 
 
 def _clock(plan: Data, host: Data, facts: Data, needs: Needs) -> Iterator[Fault]:

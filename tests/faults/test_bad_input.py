@@ -173,6 +173,24 @@ def test_too_little_disk():
     says(refused(preflight_disk_margin="100t"), "node1", check="disk", observed="free on", expected=" for ", remedy="make room")
 
 
+def test_too_little_disk_for_an_image_that_only_its_registry_has():
+    """Its size is asked of the registry; a state folder of its own makes the hosts forget that they hold it."""
+    line = refused(image_unpack_factor=1e6, cluster_state_dir="/var/lib/flagos-kunlunxin-elsewhere")
+    says(line, "node1", check="disk", observed="free on", expected="for weights and image", remedy="make room")
+
+
+@pytest.mark.parametrize("reference", ["registry.lab:5443/no/such:1", "registry.lab:5443/No Such"])
+def test_an_image_that_its_registry_lacks(reference):
+    says(
+        refused(image_reference=reference),
+        "node1",
+        check="registry registry.lab:5443",
+        observed="not found: ",
+        expected=f"the manifest of {reference}",
+        remedy="mend image_reference, or push the image",
+    )
+
+
 def test_an_unreachable_host_harms_no_other(lab):
     with lab.cut("node4"):
         line = refused(ansible_timeout=5)

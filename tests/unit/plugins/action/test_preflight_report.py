@@ -13,6 +13,7 @@ OPTIONS = {
     "image_archive": "",
     "image_reference": "lab/serve:1",
     "image_bytes": 0,
+    "image_unpack_factor": 3.0,
     "registry_ca": "",
     "disk_margin": "2g",
     "clock_tolerance": 30.0,

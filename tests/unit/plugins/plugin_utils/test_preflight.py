@@ -41,7 +41,7 @@ def sound(number):
         "devices": {"/dev/xpu0": {"kind": "char"}},
         "engine": {"installed": True, "version": "20.10.24", "data_root": "/var/lib/docker", "images": ["sha256:a"]},
         "image_receipt": {"image_id": "sha256:a", "reference": "lab/serve:1"},
-        "registry": {"address": "lab:5443", "state": "ok", "detail": ""},
+        "registry": {"address": "lab:5443", "state": "ok", "detail": "", "image_bytes": None},
         "filesystems": {
             "/models/m": {
                 "device": 1,
@@ -164,6 +164,22 @@ def test_room_for_what_is_still_to_come():
     assert disk(models=21 * GIB, docker=11 * GIB) == []
     assert "disk: 20 GiB free on /models; expected 21 GiB for weights" in disk(models=20 * GIB, docker=11 * GIB)[0]
     assert "disk: 10 GiB free on /; expected 11 GiB for image" in disk(models=21 * GIB, docker=10 * GIB)[0]
+
+
+def test_an_image_of_a_registry_is_taken_for_a_multiple_of_its_size_there():
+    needs = dataclasses.replace(NEEDS, image_bytes=0, image_unpack_factor=2.5)
+    fresh = {**FRESH, "registry>image_bytes": 4 * GIB, "filesystems>/models/m>available_bytes": 21 * GIB}
+    assert judged({**fresh, "filesystems>/var/lib/docker>available_bytes": 11 * GIB}, needs=needs) == []
+    (line,) = judged({**fresh, "filesystems>/var/lib/docker>available_bytes": 11 * GIB - 1}, needs=needs)
+    assert "expected 11 GiB for image" in line
+
+
+def test_an_image_that_its_registry_lacks_is_missed_only_where_no_engine_holds_it():
+    registry = {"address": "lab:5443", "state": "not_found", "detail": "it answered 404 Not Found", "image_bytes": None}
+    assert judged({"registry": registry}) == []
+    roomy = {"image_receipt": {}, "filesystems>/var/lib/docker>available_bytes": 99 * GIB}
+    (line,) = judged({"registry": registry, **roomy})
+    assert "registry lab:5443: not found: it answered 404 Not Found; expected the manifest of lab/serve:1; mend image_reference" in line
 
 
 def test_one_disk_for_both_needs_room_for_both():
