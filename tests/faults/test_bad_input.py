@@ -176,7 +176,7 @@ def test_too_little_disk():
 def test_too_little_disk_for_an_image_that_only_its_registry_has():
     """Its size is asked of the registry; a state folder of its own makes the hosts forget that they hold it."""
     line = refused(image_unpack_factor=1e6, cluster_state_dir="/var/lib/flagos-kunlunxin-elsewhere")
-    says(line, "node1", check="disk", observed="free on", expected="for weights and image", remedy="make room")
+    says(line, "node1", check="disk", observed="free on", expected="for image", remedy="make room")
 
 
 @pytest.mark.parametrize("reference", ["registry.lab:5443/no/such:1", "registry.lab:5443/No Such"])
