@@ -88,6 +88,11 @@ def parse_reference(text):
     return Reference(registry, repository, tag, digest)
 
 
+def is_told_by_lock(pinned, reference):
+    """Whether a reference means the pinned image, without a question to the registry: by a tag, or by the pinned digest."""
+    return bool(pinned.get("config_digest") and pinned.get("manifest_digest")) and reference.digest in ("", pinned["manifest_digest"])
+
+
 def digest_of(content):
     """The digest of bytes, as registries write it."""
     return "sha256:" + hashlib.sha256(content).hexdigest()

@@ -185,13 +185,17 @@ class Registry(object):
         return RegistryError(reason, "it answered %d %s" % (error.code, error.reason))
 
 
-def measure(text, authorities=None, username=None, password=None):
+def measure(text, pinned, authorities=None, username=None, password=None):
     """How large is the image that the reference ``text`` means for this machine, compressed?
 
+    ``pinned`` is the lock's image, empty where nothing is pinned: a tag means what the lock says, wherever it has moved since.
     Returns an :class:`_registry.Outcome`, whose state is OK or a key of :data:`REMEDIES`, and the size in bytes; None unless OK.
     """
     try:
-        registry = Registry(_image_identity.parse_reference(text), username, password, authorities)
+        reference = _image_identity.parse_reference(text)
+        if _image_identity.is_told_by_lock(pinned, reference):
+            reference = reference._replace(digest=pinned["manifest_digest"])
+        registry = Registry(reference, username, password, authorities)
         return _registry.Outcome(_registry.OK, ""), registry.identity(_image_identity.architecture())["bytes"]
     except RegistryError as error:
         return _registry.Outcome(error.reason, error.detail), None

@@ -42,7 +42,7 @@ options:
     description: The controller's clock when it asked, in seconds of the epoch; handed back beside the host's own.
     type: float
   registry:
-    description: A container registry with TLS to ask, as P(flagos.kunlunxin.registry_login#module) would.
+    description: A container registry with TLS to ask, as P(flagos.kunlunxin.container_engine#module) would.
     type: dict
     suboptions:
       address:
@@ -61,6 +61,10 @@ options:
       image:
         description: Reference of an image in this registry whose size is wanted.
         type: str
+      pinned:
+        description: The section C(image) of C(cluster.lock.yml), which tells what a tag in O(registry.image) means; empty where nothing is pinned.
+        type: dict
+        default: {}
   root:
     description: Prefix below which files are read; another than V(/) is a captured tree.
     type: path
@@ -168,7 +172,7 @@ def ask_registry(registry):
     outcome = _registry.probe(registry["address"], *access)
     image_bytes = None
     if outcome.state == _registry.OK and registry["image"]:
-        outcome, image_bytes = _image_registry.measure(registry["image"], *access)
+        outcome, image_bytes = _image_registry.measure(registry["image"], registry["pinned"], *access)
     return {"address": registry["address"], "state": outcome.state, "detail": outcome.detail, "image_bytes": image_bytes}
 
 
@@ -213,6 +217,7 @@ def main():
                     "username": {"type": "str"},
                     "password": {"type": "str", "no_log": True},
                     "image": {"type": "str"},
+                    "pinned": {"type": "dict", "default": {}},
                 },
             },
             "root": {"type": "path", "default": "/"},

@@ -172,7 +172,7 @@ class _Question(object):
             reference = _image_identity.parse_reference(text)
         except _image_identity.IdentityError as error:
             self.refuse("image_reference", error.observed, error.expected, "set image_reference, or image_archive")
-        if is_told_by_lock(pinned, reference):
+        if _image_identity.is_told_by_lock(pinned, reference):
             image = {key: pinned[key] for key in ("config_digest", "manifest_digest")}
             return dict(image, name=reference.name, bytes=pinned.get("bytes", 0), unpacked_bytes=0)
         image = self.from_registry(reference)
@@ -195,11 +195,6 @@ class _Question(object):
                 "%s, as cluster.lock.yml says" % difference[1],
                 "bring the pinned image, or run lock.yml to pin this one",
             )
-
-
-def is_told_by_lock(pinned, reference):
-    """Whether a reference means the pinned image, without a question to the registry: by a tag, or by the pinned digest."""
-    return bool(pinned.get("config_digest") and pinned.get("manifest_digest")) and reference.digest in ("", pinned["manifest_digest"])
 
 
 def _expected(reason, options):

@@ -147,17 +147,27 @@ def test_each_refusal_has_its_reason_and_remedy(authority, scheme, options, reas
 def test_an_image_is_measured_without_being_pulled(authority, monkeypatch, wanted, password, measured):
     monkeypatch.setattr(identity, "architecture", lambda: "amd64")
     with serving(authority, "Basic", {"1": INDEX, MANIFEST_DIGEST: MANIFEST}) as address:
-        found = image_registry.measure(f"{address}/flagos/serve{wanted}", authority.read_text(), "puller", password)
+        found = image_registry.measure(f"{address}/flagos/serve{wanted}", {}, authority.read_text(), "puller", password)
     assert (tuple(found[0]), found[1]) == measured
+
+
+def test_a_tag_that_has_moved_is_measured_as_the_lock_pinned_it(authority):
+    moved = json.dumps({"config": {"digest": "sha256:" + "d" * 64}, "layers": [{"size": 9}]}).encode()
+    pinned = {"config_digest": "sha256:" + "c" * 64, "manifest_digest": MANIFEST_DIGEST}
+    with serving(authority, "Basic", {"1": moved, MANIFEST_DIGEST: MANIFEST}) as address:
+        sizes = [
+            image_registry.measure(f"{address}/flagos/serve:1", lock, authority.read_text(), "puller", RIGHT)[1] for lock in ({}, pinned)
+        ]
+    assert sizes == [9, 7]
 
 
 def test_an_image_for_another_machine_and_a_word_that_is_no_reference_are_not_found(authority, monkeypatch):
     monkeypatch.setattr(identity, "architecture", lambda: "arm64")
     with serving(authority, "Basic", {"1": INDEX}) as address:
-        outcome, size = image_registry.measure(f"{address}/flagos/serve:1", authority.read_text(), "puller", RIGHT)
+        outcome, size = image_registry.measure(f"{address}/flagos/serve:1", {}, authority.read_text(), "puller", RIGHT)
     assert (outcome.state, size) == ("not_found", None)
     assert "amd64" in outcome.detail
-    assert image_registry.measure("registry.lab/Not A Reference")[0].state == "not_found"
+    assert image_registry.measure("registry.lab/Not A Reference", {})[0].state == "not_found"
 
 
 def test_a_registry_that_is_not_there_is_unreachable(authority):
