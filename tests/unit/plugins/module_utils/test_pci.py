@@ -1,0 +1,68 @@
+"""PCI devices and their distances, from captured sysfs trees."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _pci as pci
+
+XPU, NIC = ("1d22", "3686"), ("15b3", "101d")
+SWITCH = "pci0000:3a/0000:3a:01.0/0000:3b:00.0"  # host bridge, root port, upstream port
+
+
+def distance(captured, one, other, nodes=(0, 0)):
+    captured.pci(one, *XPU, numa_node=nodes[0])
+    captured.pci(other, *NIC, numa_node=nodes[1])
+    first, second = (pci.devices(captured.tree)[path.rpartition("/")[2]] for path in (one, other))
+    assert pci.distance(first, second) == pci.distance(second, first)
+    return pci.distance(first, second)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "nodes", "expected"),
+    [
+        (f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", f"{SWITCH}/0000:3c:01.0/0000:3e:00.0", (0, 0), "PIX"),  # two ports of one switch
+        ("pci0000:3a/0000:3a:01.0/0000:3b:00.0", "pci0000:3a/0000:3a:01.0/0000:3b:00.1", (0, 0), "PIX"),  # two functions of one card
+        (
+            f"{SWITCH}/0000:3c:00.0/0000:3d:00.0",
+            f"{SWITCH}/0000:3c:01.0/0000:3e:00.0/0000:3f:00.0/0000:40:00.0",  # behind a second switch
+            (0, 0),
+            "PXB",
+        ),
+        (f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", "pci0000:3a/0000:3a:02.0/0000:41:00.0", (0, 0), "PHB"),  # another root port
+        (f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0", (0, 0), "NODE"),
+        (f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0", (0, 1), "SYS"),
+        (f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0", (-1, -1), "NODE"),  # a machine without NUMA
+        (f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0", (0, -1), "SYS"),
+    ],
+)
+def test_how_far_apart_two_devices_are(captured, one, other, nodes, expected):
+    assert distance(captured, one, other, nodes) == expected
+
+
+def test_a_device_is_known_by_its_numbers(captured):
+    folder = captured.pci(
+        f"{SWITCH}/0000:3c:00.0/0000:3d:00.0",
+        *XPU,
+        numa_node=1,
+        current_link_speed="8.0 GT/s PCIe",
+        current_link_width="8",
+        max_link_speed="16 GT/s",
+        max_link_width="16",
+    )
+    captured.link(folder + "/driver", "../../../../../../../bus/pci/drivers/kunlun")
+    (device,) = pci.devices(captured.tree).values()
+    assert (device.vendor, device.device, device.numa_node, device.driver) == ("1d22", "3686", 1, "kunlun")
+    assert device.link == {"speed_gts": 8.0, "width": 8, "max_speed_gts": 16.0, "max_width": 16}
+    assert device.path == ("pci0000:3a", "0000:3a:01.0", "0000:3b:00.0", "0000:3c:00.0", "0000:3d:00.0")
+
+
+def test_what_sysfs_does_not_say_is_not_made_up(captured):
+    captured.files({"/sys/bus/pci/devices/0000:00:00.0/vendor": "0x8086\n"})  # went while the folder was read
+    captured.pci("pci0000:00/0000:00:01.0", *NIC, numa_node=-1, current_link_speed="Unknown", current_link_width="")
+    (device,) = pci.devices(captured.tree).values()
+    assert (device.numa_node, device.driver) == (None, None)
+    assert device.link == {"speed_gts": None, "width": None, "max_speed_gts": None, "max_width": None}
+
+
+def test_a_host_without_pci_has_no_devices(captured):
+    assert pci.devices(captured.tree) == {}
