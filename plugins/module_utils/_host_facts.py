@@ -12,11 +12,10 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _processes, _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import (
     parse_addresses,
-    parse_cgroup,
     parse_listeners,
     parse_meminfo,
     parse_mounts,
@@ -90,13 +89,10 @@ def devices(tree, paths):
 def _socket_owners(tree, inodes):
     """The process that holds each socket: ``{inode: pid}``, the lowest pid where several share one."""
     owners = {}
-    pids = sorted((int(name) for name in tree.names("/proc") if name.isdigit()), reverse=True)
-    for pid in pids:
-        base = "/proc/%d/fd" % pid
-        for descriptor in tree.names(base):
-            match = re.match(r"^socket:\[(\d+)\]$", tree.link(base + "/" + descriptor) or "")
-            if match and match.group(1) in inodes:
-                owners[match.group(1)] = pid
+    for pid, _descriptor, target in _processes.descriptors(tree):
+        match = re.match(r"^socket:\[(\d+)\]$", target)
+        if match and match.group(1) in inodes:
+            owners.setdefault(match.group(1), pid)
     return owners
 
 
@@ -107,22 +103,10 @@ def listeners(tree, containers):
     """
     sockets = parse_listeners(tree.text("/proc/net/tcp")) + parse_listeners(tree.text("/proc/net/tcp6"))
     owners = _socket_owners(tree, {item["inode"] for item in sockets})
-    found = []
-    for item in sorted(sockets, key=lambda one: (one["port"], one["address"])):
-        pid = owners.get(item["inode"])
-        group = parse_cgroup(tree.text("/proc/%s/cgroup" % pid)) if pid else {"container": None, "unit": None}
-        container = containers.get(group["container"])
-        found.append(
-            {
-                "address": item["address"],
-                "port": item["port"],
-                "pid": pid,
-                "process": tree.line("/proc/%s/comm" % pid) if pid else None,
-                "unit": group["unit"],
-                "container": {"name": container["name"], "labels": container["labels"]} if container else None,
-            }
-        )
-    return found
+    return [
+        dict(_processes.describe(tree, owners.get(item["inode"]), containers), address=item["address"], port=item["port"])
+        for item in sorted(sockets, key=lambda one: (one["port"], one["address"]))
+    ]
 
 
 def engine(tree, client=None):
