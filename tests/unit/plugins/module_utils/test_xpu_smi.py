@@ -309,6 +309,12 @@ def test_a_topology_that_cannot_be_so_is_told(rows, problem):
     assert topology["distances"]["XPU0"]["NIC0"] == "PIX"
 
 
+def test_an_unknown_word_is_left_out_and_the_rest_of_its_row_is_not():
+    topology, _problems = xpu_smi.parse_topology(HEAD + "XPU0 X XL PIX 0-7 0\nXPU1 XL X FAR 0-7 1\n" + FOOT)
+    assert topology["distances"]["XPU1"] == {"XPU0": "XL", "XPU1": "X"}
+    assert topology["numa_affinity"]["XPU1"] == 1
+
+
 def test_columns_without_a_legend_and_unknown_last_columns():
     topology, problems = xpu_smi.parse_topology("XPU0 NIC0 CPU Affinity NUMA Affinity XPU NUMA ID\nXPU0 X PIX 0-7 0 3\n")
     assert problems == [
