@@ -90,7 +90,7 @@ class _Reading:
         text = self.tree.line(path)
         found = parse(text) if text else None
         if text and found is None:
-            self.problems.append("%s: %r makes no sense" % (path, text[: parsers.QUOTED]))
+            self.problems.append("%s: %r makes no sense" % (path, parsers.shortened(text)))
         return found
 
     def number(self, path):
@@ -285,7 +285,7 @@ def _gids(reading, folder):
         try:
             address = parsers.parse_gid(text) if text else None
         except ValueError as error:
-            reading.problems.append("%s: %s" % (path, error))
+            reading.problems.append("%s: %s" % (path, parsers.shortened(str(error))))
             continue
         if address is None:
             continue

@@ -15,7 +15,7 @@ import json
 import re
 
 MAIN = "main"
-QUOTED = 80  # characters of an unreadable line that are shown
+QUOTED = 80  # characters of what is unreadable, and of the reason, that are shown
 
 
 def _words(text):
@@ -336,9 +336,14 @@ def _lines(text):
     return [(number, line) for number, line in enumerate((text or "").split("\n"), 1) if line.strip()]
 
 
+def shortened(text):
+    """The text in one line of at most :data:`QUOTED` characters and three dots."""
+    shown = " ".join(text.split())
+    return shown if len(shown) <= QUOTED else shown[:QUOTED] + "..."
+
+
 def _unread(number, why, line):
-    shown = " ".join(line.split())
-    return "line %d: %s in %r" % (number, why, shown if len(shown) <= QUOTED else shown[:QUOTED] + "...")
+    return "line %d: %s in %r" % (number, shortened(str(why)), shortened(line))
 
 
 def _says(words, valued, flags):
@@ -380,7 +385,7 @@ def _json_entries(text, read):
             if entry:
                 found += read(entry)
         except ValueError as error:
-            unread.append("entry %d: %s in %r" % (number, error, json.dumps(entry)[:QUOTED]))
+            unread.append("entry %d: %s in %r" % (number, shortened(str(error)), shortened(json.dumps(entry))))
     return found, unread
 
 

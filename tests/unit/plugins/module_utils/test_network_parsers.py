@@ -160,6 +160,11 @@ def test_lines_below_a_route_belong_to_it():
     assert parsers.parse_routes(text) == ([route("10.9.0.0/16", "eth1")], [])
 
 
+def test_what_is_long_is_shown_in_part():
+    _found, (problem,) = parsers.parse_routes("default " + "x" * 10_000)
+    assert problem == f"line 1: unknown word '{'x' * 66}... in 'default {'x' * 72}...'"
+
+
 def test_a_gateway_below_another_route_is_named():
     text = "default\n\tnexthop via 10.0.0.1 dev eth0\n10.9.0.0/16 dev eth1\n\tnexthop via 10.0.0.2 dev eth0\n"
     assert parsers.parse_routes(text) == (
