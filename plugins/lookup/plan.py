@@ -18,7 +18,8 @@ description:
 notes:
   - Variables that are read for the whole cluster must be the same on all its hosts. They are
     C(cluster_accelerator), C(cluster_name), C(cluster_state_dir), C(cluster_lock_file), C(cluster_cache_dir), C(cluster_lease_ttl), C(cluster_lease_break),
-    C(cluster_manage_kernel_globals), C(cluster_devices_per_host), C(cluster_control_interface), C(cluster_rdma_nics),
+    C(cluster_manage_kernel_globals), C(cluster_facts_overlay), C(cluster_devices_per_host), C(cluster_control_interface),
+    C(cluster_rdma_nics),
     C(cluster_environment_additions), C(cluster_ssh_port), C(cluster_master_port), C(serve_port), C(serve_tensor_parallel_size),
     C(serve_pipeline_parallel_size), C(serve_model_name), C(serve_engine_arguments), C(serve_shm_size), C(serve_mounts),
     C(serve_before_start), C(serve_ready_seconds), C(serve_probe_seconds) and C(weights_path).

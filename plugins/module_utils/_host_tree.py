@@ -3,6 +3,9 @@
 
 In life the tree is ``/``. In a unit test it is a captured tree, in which the answer of a command lies
 in ``.commands/`` under the command line with its slashes turned into underscores. Nothing here writes.
+
+Where a host's kernel shows less than there is, as that of a container or of a virtual machine may, an overlay adds the rest: a folder
+laid out like ``/`` whose files are taken before the host's own.
 """
 
 from __future__ import annotations
@@ -11,18 +14,30 @@ import os
 import subprocess
 
 COMMAND_SECONDS = 20
+# As the documentation fragment host_tree has them.
+HOST_TREE_ARGUMENTS = {"root": {"type": "path", "default": "/"}, "overlay": {"type": "path"}}
+
+
+def host_tree(params):
+    """The tree that the options of a module ask for."""
+    return HostTree(params["root"], params["overlay"])
 
 
 class HostTree:
-    """Read-only access to the files below ``root``; what is missing or unreadable reads as ``None``."""
+    """Read-only access to the files below ``root``; what is missing or unreadable reads as ``None``.
 
-    def __init__(self, root="/"):
+    :param overlay: a folder on the machine that reads, whose files come before those below ``root``; None for none.
+    """
+
+    def __init__(self, root="/", overlay=None):
         self.root = root
         self.is_live = os.path.realpath(root) == "/"
+        self._roots = [root] if overlay is None else [overlay, root]
 
     def path(self, path):
         """Where the host's ``path`` (absolute) lies on the machine that reads it."""
-        return os.path.join(self.root, path.lstrip("/"))
+        places = [os.path.join(root, path.lstrip("/")) for root in self._roots]
+        return next((place for place in places if os.path.lexists(place)), places[-1])
 
     def text(self, path):
         """The content of a text file, undecodable bytes replaced; None when it cannot be read."""
@@ -38,11 +53,14 @@ class HostTree:
         return None if text is None else text.strip()
 
     def names(self, path):
-        """The names in a directory, sorted; empty when there is none."""
-        try:
-            return sorted(os.listdir(self.path(path)))
-        except OSError:
-            return []
+        """The names in a directory, sorted; empty when there is none. Those of an overlay come on top of the host's own."""
+        found = set()
+        for root in self._roots:
+            try:
+                found.update(os.listdir(os.path.join(root, path.lstrip("/"))))
+            except OSError:
+                continue
+        return sorted(found)
 
     def link(self, path):
         """Where a symbolic link points; None when it is none or is gone, as those of processes often are."""

@@ -55,12 +55,9 @@ options:
         description: What such a line means.
         type: str
         required: true
-  root:
-    description: Prefix below which files are read; another than V(/) is a captured tree.
-    type: path
-    default: /
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
+  - flagos.kunlunxin.host_tree
 attributes:
   check_mode:
     support: full
@@ -293,7 +290,7 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _accelerator_facts as facts
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
 PCI_ID = re.compile(r"[0-9a-f]{4}:(?:[0-9a-f]{4}|\*)", re.IGNORECASE)
 
@@ -333,14 +330,14 @@ def main():
                     "meaning": {"type": "str", "required": True},
                 },
             },
-            "root": {"type": "path", "default": "/"},
+            **HOST_TREE_ARGUMENTS,
         },
         supports_check_mode=True,
     )
     findings = unfit(module.params)
     if findings:
         module.fail_json(msg="\n".join(str(finding) for finding in findings))
-    tree = HostTree(module.params["root"])
+    tree = host_tree(module.params)
     module.exit_json(changed=False, accelerator=facts.gather(tree, module.params, facts.containers_of(tree)))
 
 

@@ -65,12 +65,9 @@ options:
         description: The section C(image) of C(cluster.lock.yml), which tells what a tag in O(registry.image) means; empty where nothing is pinned.
         type: dict
         default: {}
-  root:
-    description: Prefix below which files are read; another than V(/) is a captured tree.
-    type: path
-    default: /
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
+  - flagos.kunlunxin.host_tree
 attributes:
   check_mode:
     support: full
@@ -161,7 +158,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _receipt, _registry
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
 
 def ask_registry(registry):
@@ -220,11 +217,11 @@ def main():
                     "pinned": {"type": "dict", "default": {}},
                 },
             },
-            "root": {"type": "path", "default": "/"},
+            **HOST_TREE_ARGUMENTS,
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, host=gather(HostTree(module.params["root"]), module.params))
+    module.exit_json(changed=False, host=gather(host_tree(module.params), module.params))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,9 @@ description:
   - Nothing is changed and nothing is judged.
 version_added: 0.2.0
 author: FlagOS contributors (@flagos-ai)
-options:
-  root:
-    description: Prefix below which files are read; another than V(/) is a captured tree.
-    type: path
-    default: /
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
+  - flagos.kunlunxin.host_tree
 attributes:
   check_mode:
     support: full
@@ -206,12 +202,12 @@ network:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _network_facts
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
 
 def main():
-    module = AnsibleModule(argument_spec={"root": {"type": "path", "default": "/"}}, supports_check_mode=True)
-    module.exit_json(changed=False, network=_network_facts.network(HostTree(module.params["root"])))
+    module = AnsibleModule(argument_spec=HOST_TREE_ARGUMENTS, supports_check_mode=True)
+    module.exit_json(changed=False, network=_network_facts.network(host_tree(module.params)))
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ SETTINGS = (
     _Setting("cluster_lease_ttl", "lease_ttl_seconds", _convert.whole(60, 7 * 86400)),
     _Setting("cluster_lease_break", "lease_break", _convert.switch),
     _Setting("cluster_manage_kernel_globals", "manage_kernel_globals", _convert.switch),
+    _Setting("cluster_facts_overlay", "facts_overlay", _convert.path),
     _Setting("cluster_devices_per_host", "devices_per_host", _convert.whole(1, 16)),
     _Setting("cluster_control_interface", "control_interface", _convert.interface),
     _Setting("cluster_rdma_nics", "rdma_nics", _convert.interfaces),

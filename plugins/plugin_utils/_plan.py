@@ -141,11 +141,13 @@ class Plan:
             "cache_dir": spec.cache_dir,
             "lease": {"ttl_seconds": spec.lease_ttl_seconds, "break": spec.lease_break},
             "manage_kernel_globals": spec.manage_kernel_globals,
+            "facts_overlay": spec.facts_overlay,
             "control_interface": resolved.control_interface,
             "profile": {
                 "name": profile.name,
                 "title": profile.title,
                 "rank_rule": str(profile.rank_rule),
+                "detection": dict(profile.detection),
                 "host": {"shm_size": self.shm_size, **profile.host},
             },
             "head": {"name": self.head.name, "address": self.head.address},

@@ -69,6 +69,7 @@ class Profile:
     """One accelerator.
 
     :ivar device_node: path of a device with ``{index}`` in it.
+    :ivar detection: how a host shows the accelerator: options of the module accelerator_info.
     :ivar rdma_nics: ``value`` is a tuple with one interface for each device, or ``None`` for the control interface.
     :ivar environment: the container's environment, the operator library's variables at its end.
     :ivar additions: variables of ours on top of that, each switchable.
@@ -82,6 +83,7 @@ class Profile:
     devices_per_host: int
     device_node: str
     control_nodes: tuple[str, ...]
+    detection: Mapping[str, Any]
     control_interface: Default
     rdma_nics: Default
     environment: tuple[Variable, ...]
@@ -131,6 +133,7 @@ def _profile(name: str, data: Mapping[str, Any]) -> Profile:
         devices_per_host=devices["per_host"],
         device_node=devices["node"],
         control_nodes=tuple(devices["control_nodes"]),
+        detection=data["detection"],
         control_interface=_default(network["control_interface"]),
         rdma_nics=_default(network["rdma_nics"]),
         environment=_variables(data["environment"], "source") + library_variables,

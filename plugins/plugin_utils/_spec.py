@@ -53,6 +53,7 @@ class ClusterSpec:
     lease_ttl_seconds: int = 100800  # longer than a stage may take: weights_time_limit and image_time_limit
     lease_break: bool = False
     manage_kernel_globals: bool = False
+    facts_overlay: str | None = None
     devices_per_host: int | None = None
     control_interface: str | None = None
     rdma_nics: tuple[str, ...] | None = None
