@@ -95,8 +95,9 @@ def test_no_container_has_a_variable_of_one_rank(plan, p800):
 
 
 def test_container_options_of_the_model_card(plan, p800):
-    container = plan(p800()).as_dict()["container"]
-    assert container["devices"] == [*(f"/dev/xpu{index}" for index in range(8)), "/dev/xpuctrl"]
+    found = plan(p800()).as_dict()
+    container = found["container"]
+    assert found["hosts"][2]["device_nodes"] == [*(f"/dev/xpu{index}" for index in range(8)), "/dev/xpuctrl"]
     assert container["tmpfs"] == {"/dev/shm": "rw,nosuid,nodev,exec,size=64g"}
     assert {name: container[name] for name in ("privileged", "network", "uts", "ipc", "cap_add", "security_opt")} == {
         "privileged": True,
