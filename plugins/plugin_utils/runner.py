@@ -168,6 +168,10 @@ def _counts(summary: Mapping[str, int]) -> HostCounts:
     return HostCounts(**{{"failures": "failed"}.get(name, name): number for name, number in summary.items()})
 
 
+# ansible-runner gives a playbook a terminal, at which nobody sits.
+UNATTENDED = {"enrol_prompt": False}
+
+
 def run_playbook(
     playbook: str = "site",
     *,
@@ -203,11 +207,10 @@ def run_playbook(
         private = Path(folder)
         timings = private / "timings.json"
         options: list[str] = []
-        if extra_vars:
-            variables = private / "extra_vars.json"
-            variables.touch(mode=0o600)
-            variables.write_text(json.dumps(dict(extra_vars)))
-            options += ["--extra-vars", f"@{variables}"]
+        variables = private / "extra_vars.json"
+        variables.touch(mode=0o600)
+        variables.write_text(json.dumps({**UNATTENDED, **(extra_vars or {})}))
+        options += ["--extra-vars", f"@{variables}"]
         options += [flag for flag, wanted in (("--check", check), ("--diff", diff)) if wanted]
         options += ["--tags", ",".join(tags)] if tags else []
         paths = filter(None, [str(COLLECTIONS_ROOT), os.environ.get("ANSIBLE_COLLECTIONS_PATH")])
