@@ -17,6 +17,7 @@ from ._spec import LOCK_FILE, TOPOLOGY_FILE, ClusterSpec, HostSpec
 from ._values import Gravity, Problems
 
 GROUP = "cluster"
+GROUP_VARIABLE = "cluster_group"  # names another group, such as one of several replicas
 MISSING = object()
 
 
@@ -83,16 +84,17 @@ _OURS = ("cluster_", "serve_")
 _MISSPELT = 0.9
 
 
-def read(hosts: Sequence[str] | None, reader: Reader, folder: Path) -> tuple[ClusterSpec, Problems]:
+def read(hosts: Sequence[str] | None, reader: Reader, folder: Path, group: str = GROUP) -> tuple[ClusterSpec, Problems]:
     """The request, and what is wrong with the words it is written in.
 
     :param hosts: the group's hosts in the inventory's order, ``None`` when there is no such group.
     :param reader: gives the hosts' variables.
+    :param group: the name of the group.
     :param folder: where the files of the cluster are whose place no variable tells.
     """
     problems = Problems()
     if not hosts:
-        _no_hosts(hosts, problems)
+        _no_hosts(hosts, group, problems)
         problems.unreadable.add("accelerator")
         return ClusterSpec(accelerator="", hosts=()), problems
     fields: dict[str, Any] = {"accelerator": "", "lock_file": str(folder / LOCK_FILE), "topology_file": str(folder / TOPOLOGY_FILE)}
@@ -107,15 +109,15 @@ def read(hosts: Sequence[str] | None, reader: Reader, folder: Path) -> tuple[Clu
     return ClusterSpec(hosts=tuple(_host(host, reader, problems) for host in hosts), **fields), problems
 
 
-def _no_hosts(hosts: Sequence[str] | None, problems: Problems) -> None:
+def _no_hosts(hosts: Sequence[str] | None, group: str, problems: Problems) -> None:
     observed = "no such group in the inventory" if hosts is None else "the group has no hosts"
     problems.add(
         Gravity.NOTHING_TO_PLAN,
         "localhost",
-        f"group {GROUP}",
+        f"group {group}",
         observed,
         "the hosts that serve together",
-        f"list them under {GROUP} and give the inventory by -i",
+        f"list them under {group} and give the inventory by -i",
     )
 
 

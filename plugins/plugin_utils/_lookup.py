@@ -12,20 +12,21 @@ from jinja2 import UndefinedError
 
 from . import _profile, _wiring_record
 from ._convert import plain, show
-from ._inventory import GROUP, MISSING, Reader, VariableError, read
+from ._inventory import GROUP, GROUP_VARIABLE, MISSING, Reader, VariableError, read
 from ._plan import Plan, build_plan
 
 
 def plan_of(variables: Mapping[str, Any], by_record: bool = True) -> Plan:
-    """The plan of the inventory's group ``cluster``.
+    """The plan of the inventory's group ``cluster``, or of the one that ``cluster_group`` names.
 
-    :param variables: those a lookup is run with: ``groups`` and ``hostvars``.
+    :param variables: those a lookup is run with: ``groups``, ``hostvars`` and the task's own.
     :param by_record: whether the recorded wiring of the hosts counts. Who records it anew must not depend on what was recorded.
     :raises PlanError: with every problem that was found.
     """
-    hosts = variables["groups"].get(GROUP)
+    group = str(variables.get(GROUP_VARIABLE, GROUP))
+    hosts = variables["groups"].get(group)
     reader = HostVariables(variables["hostvars"])
-    spec, problems = read(hosts and [str(host) for host in hosts], reader, _folder(hosts, reader))
+    spec, problems = read(hosts and [str(host) for host in hosts], reader, _folder(hosts, reader), group)
     profile = _profile.load(spec.accelerator) if spec.accelerator in _profile.names() else None
     record = _wiring_record.read(spec.topology_file, problems) if by_record and profile and profile.has_topology else None
     return build_plan(spec, profile, problems, record)

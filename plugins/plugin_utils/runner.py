@@ -35,6 +35,8 @@ COLLECTION = "flagos.kunlunxin"
 # .../ROOT/ansible_collections/flagos/kunlunxin/plugins/plugin_utils/runner.py, links left as they are
 COLLECTIONS_ROOT = Path(__file__).absolute().parents[5]
 MEMORY = Path("/dev/shm")  # noqa: S108 - only ever a fresh folder of our own in it
+# ansible-runner gives a playbook a terminal, at which nobody sits.
+UNATTENDED = {"enrol_prompt": False}
 # The callback's line at the start of a play: `[2/7 image] Bring the image`
 STAGE_LINE = re.compile(r"^\[(?:(?P<position>\d+)/(?P<count>\d+) )?(?P<stage>[^\]]+)\] ", re.MULTILINE)
 KINDS = {
@@ -166,10 +168,6 @@ def _timings(path: Path) -> dict[str, Any]:
 def _counts(summary: Mapping[str, int]) -> HostCounts:
     """One host's counts, from ansible's own summary of it."""
     return HostCounts(**{{"failures": "failed"}.get(name, name): number for name, number in summary.items()})
-
-
-# ansible-runner gives a playbook a terminal, at which nobody sits.
-UNATTENDED = {"enrol_prompt": False}
 
 
 def run_playbook(

@@ -115,6 +115,22 @@ def test_limits_and_their_overrides(plan, p800):
     assert plan(p800(serve_ready_seconds="7200")).as_dict()["limits"]["ready_seconds"] == 7200
 
 
+# Replicas
+
+
+def test_every_replica_is_a_plan_of_its_own(plan, refusal, p800):
+    inventory = p800(8)
+    hosts = inventory["groups"].pop("cluster")
+    inventory["groups"] |= {"replica1": hosts[:4], "replica2": hosts[4:]}
+    made = [plan({**inventory, "cluster_group": group}) for group in ("replica1", "replica2")]
+    assert [[host.name for host in one.hosts] for one in made] == [hosts[:4], hosts[4:]]
+    assert [one.head.name for one in made] == ["host1", "host5"]
+    assert [[rank.rank for rank in one.ranks()] for one in made] == [list(range(32))] * 2
+    assert [one.hostfile().split()[0] for one in made] == ["10.0.0.11", "10.0.0.15"]
+    assert refusal(inventory)[0].startswith("localhost: group cluster: no such group in the inventory")
+    assert refusal({**inventory, "cluster_group": "replica3"})[0].startswith("localhost: group replica3: no such group")
+
+
 # Overrides
 
 
