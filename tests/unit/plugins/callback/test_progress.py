@@ -237,7 +237,8 @@ def test_nothing_is_drawn_over_what_an_operator_types(callback, action, drawn):
     written = []
     line = progress.StatusLine(callback._status_text)
     line._write = written.append
-    line._stop = type("Once", (), {"wait": lambda self, seconds, turns=iter((False, True)): next(turns)})()
+    turns = iter((False, True))
+    line._stop = type("Once", (), {"wait": lambda self, seconds: next(turns)})()
     line._run()
     assert bool(written) is drawn
 
