@@ -39,7 +39,10 @@ def apply(machine: Machine, name: str, given: Parameters) -> None:
     fault = BY_NAME.get(name)
     if fault is None:
         raise FaultError("%s is no fault; p800-simulator fault list shows them" % name)
-    fault.change(machine, {**fault.parameters, **given})
+    try:
+        fault.change(machine, {**fault.parameters, **given})
+    except (ValueError, KeyError) as error:
+        raise FaultError("%s: %s: %s" % (name, type(error).__name__, error))
 
 
 def checked(name: str, given: Parameters) -> Dict[str, str]:
@@ -251,6 +254,8 @@ def _nic_elsewhere(machine: Machine, parameters: Parameters) -> None:
     one, other = by_name.get(parameters["nic"]), by_name.get(parameters["with"])
     if one and other:
         one.function.place, other.function.place = other.function.place, one.function.place
+        for number, nic in enumerate(sorted(machine.rails, key=lambda rail: rail.function.address)):
+            nic.rdma = "mlx5_%d" % number  # numbered as they are found on the bus; the interfaces keep their names
 
 
 def _topology_contradicts(machine: Machine, parameters: Parameters) -> None:

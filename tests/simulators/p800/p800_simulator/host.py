@@ -12,11 +12,11 @@ import subprocess
 from typing import List
 
 from . import programs, show, xre
-from .tools import rdma, xpu_smi
 from .host_files import launcher
 from .places import ROOT_VARIABLE, Places
 from .runner import REAL
 from .state import locked
+from .tools import rdma, xpu_smi
 from .tree import File, put
 
 COMMAND = "/usr/local/bin/p800-simulator"

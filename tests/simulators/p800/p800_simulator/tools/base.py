@@ -8,6 +8,7 @@ from typing import Callable, Optional, Sequence, Tuple
 
 from ..machine import Machine, Nic
 from ..places import Places
+from ..render import machine_of
 from ..state import State
 
 
@@ -23,6 +24,10 @@ class Session:
     def nic(self, name: str) -> Optional[Nic]:
         """The interface of this name, if it is one of the simulated bus."""
         return next((nic for nic in self.machine.nics if nic.name == name), None)
+
+    def read_back(self) -> None:
+        """The machine as it is after what was changed: a fault may be stronger."""
+        self.machine = machine_of(self.state, self.machine.live)
 
     def rdma(self, name: str) -> Optional[Nic]:
         return next((nic for nic in self.machine.rails if nic.rdma == name), None)

@@ -87,18 +87,18 @@ def mlnx_qos(session: Session, argv: Sequence[str]) -> Answer:
         if trust is not None:
             if trust not in ("pcp", "dscp"):
                 raise _QosError("trust %s: expected pcp or dscp" % trust)
-            qos["trust"] = nic.trust = trust
+            qos["trust"] = trust
         if pfc is not None:
-            qos["pfc"] = nic.pfc = _numbers(pfc, 8)
+            qos["pfc"] = _numbers(pfc, 8)
         if dscp is not None:
             _dscp(dscp, qos)
-            nic.dscp2prio = {int(key): priority for key, priority in qos["dscp2prio"].items()}
         if cable is not None:
-            qos["cable_length"] = nic.cable_length = int(cable)
+            qos["cable_length"] = int(cable)
     except ValueError as error:
         return refusal("mlnx_qos: %s" % error)
     session.changed = bool(setting)
-    return Answer(_qos_text(nic))
+    session.read_back()
+    return Answer(_qos_text(session.nic(nic.name) or nic))
 
 
 def _qos_text(nic: Nic) -> str:

@@ -46,7 +46,7 @@ def answer(session: Session, argv: Sequence[str]) -> Answer:
     if chosen is None:
         return refusal("No devices were found", 6)
     odd = "~~ a line that no version prints ~~\n" if machine.tool.strange else ""
-    if argv[:1] == ["topo"] and argv[1:2] in (["-m"], ["-mo"]):
+    if list(argv) in (["topo", "-m"], ["topo", "-mo"]):
         return Answer(odd + topology(machine))
     if "-q" in argv:
         return Answer(query(machine, chosen) + odd)
