@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""SIMULATOR: which programs there are, and which of them a host has at the moment."""
+
+from __future__ import annotations
+
+from typing import List
+
+from .machine import Machine
+from .tools import bandwidth, kmod, pci, rdma, xpu_smi
+from .tools.base import Program
+
+ALWAYS = (*kmod.PROGRAMS, *rdma.PROGRAMS, *pci.PROGRAMS, bandwidth.PROGRAM)
+BY_NAME = {program.name: program for program in (*ALWAYS, *rdma.OFED_PROGRAMS, xpu_smi.PROGRAM)}
+# Those that wait for each other must not hold the lock meanwhile.
+WITHOUT_LOCK = (bandwidth.PROGRAM.name,)
+
+
+def of(machine: Machine) -> List[Program]:
+    """The programs of a host, apart from xpu-smi, which the driver's installer brings."""
+    return [*ALWAYS, *(rdma.OFED_PROGRAMS if machine.ofed else ())]

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""SIMULATOR: runs one of the simulated programs, and writes down how it was called."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import List, Sequence
+
+from . import live, places, programs, render, show
+from .state import StateError, locked
+from .tools.base import Answer, Session
+
+REAL = ".p800-real"  # added to the name of a host's own program
+
+
+def run(name: str, argv: List[str]) -> int:
+    """:returns: the exit status."""
+    here = places.of_this_host()
+    program = programs.BY_NAME[name]
+    log(here, name, argv)
+    if argv == ["--simulator-help"]:
+        print("%s: a SIMULATOR of %s (p800-simulator), for tests only; see tests/simulators/README.md" % (name, program.about))
+        return 0
+    early = program.before(here, argv) if program.before else None
+    try:
+        return finish(here, program.path, name, early or _answer(here, name, argv))
+    except StateError as error:
+        print("p800-simulator: %s" % error, file=sys.stderr)
+        return 70
+
+
+def log(here: places.Places, name: str, argv: Sequence[str]) -> None:
+    """One line of JSON for each call, in one write so that calls do not mix."""
+    entry = {"time": round(time.time(), 3), "program": name, "argv": list(argv)}
+    os.makedirs(here.folder, exist_ok=True)
+    descriptor = os.open(here.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (json.dumps(entry) + "\n").encode())
+    finally:
+        os.close(descriptor)
+
+
+def _answer(here: places.Places, name: str, argv: Sequence[str]) -> Answer:
+    program = programs.BY_NAME[name]
+    with locked(here):
+        session = session_of(here)
+        if name not in programs.WITHOUT_LOCK:
+            answer = program.answer(session, argv)
+            if session.changed:
+                show.everything(here, session.state, session.machine.live)
+            return answer
+    return program.answer(session, argv)
+
+
+def session_of(here: places.Places) -> Session:
+    now = live.read(here)
+    state = show.current(here, now)
+    return Session(here, state, render.machine_of(state, now))
+
+
+def finish(here: places.Places, path: str, name: str, answer: Answer) -> int:
+    """Print the answer, after what the host's own program says where it is to do the rest."""
+    code = answer.code
+    if answer.real is not None:
+        real = here.path(path) + REAL
+        if os.path.exists(real):
+            code = subprocess.run([name, *answer.real], executable=real, check=False).returncode
+        elif not answer.out:
+            print("%s: not found (p800-simulator: this host has none of its own)" % name, file=sys.stderr)
+            code = 127
+    sys.stdout.write(answer.out)
+    sys.stdout.flush()
+    sys.stderr.write(answer.error)
+    return code

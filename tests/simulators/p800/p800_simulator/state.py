@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""SIMULATOR: everything that it remembers of a host, kept as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, Iterator, List, Optional
+
+from .places import Places
+from .wiring import Wiring, parse
+
+VENDORS = ("1d22", "2057")
+PART_NUMBER = "B00100300110112"
+
+
+class StateError(RuntimeError):
+    """There is no simulated host here, or its state is of another version."""
+
+
+@dataclass
+class Runtime:
+    """What programs wrote since the host was booted; a reboot forgets it.
+
+    :ivar loaded: modules in the kernel, in the order they were loaded.
+    :ivar options: that modules were loaded with, by module.
+    :ivar pci: bytes written to configuration spaces, by address of the function and offset.
+    :ivar qos: ``{"trust", "pfc", ...}`` by interface.
+    :ivar rings: ``{"rx", "tx"}`` by interface.
+    :ivar written: content of writable files of sysfs, by path.
+    :ivar tos: what cma_roce_tos set, by RDMA device.
+    :ivar log: lines that were added to the kernel's log.
+    """
+
+    loaded: List[str] = field(default_factory=list)
+    options: Dict[str, str] = field(default_factory=dict)
+    pci: Dict[str, Dict[str, int]] = field(default_factory=dict)
+    qos: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    rings: Dict[str, Dict[str, int]] = field(default_factory=dict)
+    written: Dict[str, str] = field(default_factory=dict)
+    tos: Dict[str, int] = field(default_factory=dict)
+    log: List[str] = field(default_factory=list)
+
+
+@dataclass
+class State:
+    """
+    :ivar wiring: data that :func:`wiring.parse` takes.
+    :ivar devices: how many of its XPUs there are.
+    :ivar modules: what lies below /lib/modules/KERNEL/extra, by name: ``{"version", "kernel", "file"}``.
+    :ivar indexed: names of the modules that the last depmod found.
+    :ivar driver: version of the driver that the installer put there; None before.
+    :ivar xdr: version of XDR; None before it is installed.
+    :ivar ofed: version of MLNX_OFED; None for the kernel's own modules.
+    :ivar firmware: of all XPUs.
+    :ivar pending_firmware: becomes the firmware at the next power cycle.
+    :ivar bandwidth: Gb/s that ib_write_bw tells; None for 97 % of the rate.
+    :ivar faults: parameters by the fault's name.
+    :ivar boot_id: of the boot that ``runtime`` belongs to.
+    """
+
+    wiring: Dict[str, Any]
+    devices: int
+    vendor: str = VENDORS[0]
+    part_number: str = PART_NUMBER
+    firmware: Dict[str, str] = field(default_factory=lambda: {"PBL": "1.0", "PCIE": "2.15", "SBL": "1.54", "CPLD": "2.0"})
+    pending_firmware: Dict[str, str] = field(default_factory=dict)
+    driver: Optional[str] = None
+    xdr: Optional[str] = None
+    ofed: Optional[str] = None
+    modules: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    indexed: List[str] = field(default_factory=list)
+    nic_gbps: int = 400
+    bandwidth: Optional[float] = None
+    layout: str = "legend"
+    mlxconfig: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    faults: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    boot_id: str = ""
+    runtime: Runtime = field(default_factory=Runtime)
+
+    @property
+    def parsed_wiring(self) -> Wiring:
+        return parse(self.wiring)
+
+
+def load(places: Places) -> State:
+    """:raises StateError: there is none."""
+    try:
+        with open(places.state, encoding="utf-8") as stream:
+            data = json.load(stream)
+        return State(**dict(data, runtime=Runtime(**data["runtime"])))
+    except FileNotFoundError:
+        raise StateError("no simulated P800 host here: p800-simulator init makes one")
+    except (ValueError, TypeError, KeyError) as error:
+        raise StateError("%s: %s; p800-simulator reset begins anew" % (places.state, error))
+
+
+def save(places: Places, state: State) -> None:
+    part = places.state + ".part"
+    with open(part, "w", encoding="utf-8") as stream:
+        json.dump(asdict(state), stream, indent=1, sort_keys=True)
+        stream.write("\n")
+    os.replace(part, places.state)
+
+
+@contextlib.contextmanager
+def locked(places: Places) -> Iterator[None]:
+    """One program changes the state at a time."""
+    os.makedirs(places.folder, exist_ok=True)
+    with open(places.lock, "w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

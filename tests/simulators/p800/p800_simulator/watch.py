@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""SIMULATOR: keeps the overlay as a kernel would: what is written to a file is read back in the kernel's form, GIDs follow the addresses.
+
+One process that waits for three things: a write to one of the overlay's writable files (inotify), a change of an address or a link
+(netlink), and, while a fault counts, a second of time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import socket
+from typing import Set
+
+from . import live, render, show, tree
+from .places import Places
+from .state import StateError, locked
+
+IN_CLOSE_WRITE = 0x8
+RTMGRP_LINK, RTMGRP_IPV4_IFADDR = 0x1, 0x10
+COUNTING = "counters-rising"
+
+
+def serve(places: Places) -> None:
+    """Until it is ended. Says by sd_notify(3) when the overlay is that of this boot."""
+    network = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    network.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))
+    files = _Files()
+    counting = _refresh(places, files)
+    _notify()
+    while True:
+        ready, _writable, _failed = select.select([network.fileno(), files.descriptor], [], [], 1.0 if counting else None)
+        if network.fileno() in ready:
+            network.recv(65536)
+        if files.descriptor in ready:
+            os.read(files.descriptor, 65536)
+        counting = _refresh(places, files)
+
+
+def _refresh(places: Places, files: "_Files") -> bool:
+    """Show what is there now; says whether time alone changes it."""
+    try:
+        with locked(places):
+            now = live.read(places)
+            state = show.current(places, now)
+            show.everything(places, state, now)
+            files.watch(_writable_folders(places, render.overlay(state, now, places.overlay)))
+            return COUNTING in state.faults
+    except StateError:  # no host was made yet, or it is being taken away
+        return False
+
+
+def _writable_folders(places: Places, shown: tree.Tree) -> Set[str]:
+    return {os.path.dirname(places.overlay + path) for path, entry in shown.items() if isinstance(entry, tree.File) and entry.mode & 0o200}
+
+
+class _Files:
+    """The folders whose files are watched for writes."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None, use_errno=True)
+        self.descriptor: int = self._library.inotify_init()
+        self._watched: Set[str] = set()
+
+    def watch(self, folders: Set[str]) -> None:
+        for folder in sorted(folders - self._watched):
+            if self._library.inotify_add_watch(self.descriptor, folder.encode(), IN_CLOSE_WRITE) >= 0:
+                self._watched.add(folder)
+
+
+def _notify() -> None:
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
