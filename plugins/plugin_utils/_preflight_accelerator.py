@@ -88,16 +88,25 @@ def _firmware(view: View) -> Iterator[Said]:
     if not view.needs.firmware:
         yield Unread("preflight_firmware is not set; the hosts are compared with each other")
         return
-    devices = (view.accelerator or {})["devices"]
     for part, least in view.needs.firmware.items():
-        told = {one["pci"]: (one["firmware"] or {}).get(part) for one in devices}
-        old = {pci: version for pci, version in told.items() if version and parse_version(version) < parse_version(least)}
-        if not any(told.values()):
+        if not _told_firmware(view, part):
             yield Unread(f"no device tells {part} of its firmware")
-        elif old:
+        elif old := old_firmware(view, part):
             observed = f"{part} {listed(sorted(set(old.values())))} on {listed(old)}"
             remedy = "bring the firmware up to date, and power the host off and on"
             yield Fault(observed, f"{least} or newer", remedy, "driver")
+
+
+def _told_firmware(view: View, part: str) -> dict[str, str]:
+    """The version of a part of the firmware on each device that tells it, by PCI address."""
+    told = {one["pci"]: (one["firmware"] or {}).get(part) for one in (view.accelerator or {})["devices"]}
+    return {pci: version for pci, version in told.items() if version}
+
+
+def old_firmware(view: View, part: str) -> dict[str, str]:
+    """The devices on which a part of the firmware is older than it may be, with its version."""
+    least = parse_version(view.needs.firmware[part])
+    return {pci: version for pci, version in _told_firmware(view, part).items() if parse_version(version) < least}
 
 
 def _nodes(view: View) -> Iterator[Said]:

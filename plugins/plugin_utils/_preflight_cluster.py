@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 from typing import Any
 
 from ._judgement import ClusterCheck, Data, Fault, Said, Severity, Unread, View, listed, odd_ones_out
-from ._preflight_accelerator import driver_version
+from ._preflight_accelerator import driver_version, old_firmware
 from ._preflight_host import clock_is_off
 from ._preflight_network import GID_INDEX, gids, rails, rdma_ports, uses_rdma
 
@@ -132,33 +132,41 @@ def _part_numbers(views: Views) -> Iterator[tuple[str, Said]]:
 
 
 def _firmware(views: Views) -> Iterator[tuple[str, Said]]:
+    """A host with firmware older than it may be takes no part: `firmware` names it."""
     remedy = "bring all cards to one firmware, and power the host off and on"
     mixed = False
-    for name, view in views.items():
+    new = {
+        name: view for name, view in views.items() if view.accelerator and not any(old_firmware(view, part) for part in view.needs.firmware)
+    }
+    for name, view in new.items():
         versions = _of_devices("firmware")(view) or ()
         if len(versions) > 1:
             mixed = True
             yield name, Fault(f"cards with {' and with '.join(versions)}", "one firmware", remedy, "driver")
     if not mixed:
-        yield from _alike(views, _of_devices("firmware"), listed, remedy, "driver", Severity.ERROR)
+        yield from _alike(new, _of_devices("firmware"), listed, remedy, "driver", Severity.ERROR)
+
+
+def _ports(view: View) -> dict[str, Data]:
+    """The RDMA ports of a host that has one for every rail; none of another host, of which the missing one is told."""
+    ports = rdma_ports(view) if uses_rdma(view) else {}
+    return ports if len(ports) == len(rails(view)) else {}
 
 
 def _rates(view: View) -> tuple[tuple[str, float], ...] | None:
     """The rates of the rails' ports; None where one does not tell, or preflight_rdma_rate judges them."""
-    ports = rdma_ports(view) if uses_rdma(view) and not view.needs.rdma_rate_gbps else {}
-    rates = tuple((nic, port["rate_gbps"]) for nic, port in ports.items())
-    return rates if rates and all(rate for _nic, rate in rates) else None
+    rates = tuple((nic, port["rate_gbps"]) for nic, port in _ports(view).items())
+    return rates if rates and all(rate for _nic, rate in rates) and not view.needs.rdma_rate_gbps else None
 
 
 def _gid_indices(view: View) -> tuple[tuple[str, int], ...] | None:
     """The first usable index of each rail; None where an index is set, which is then held against each host."""
-    usable = gids(view) if uses_rdma(view) and GID_INDEX not in view.host["environment"] else {}
+    usable = gids(view) if _ports(view) and GID_INDEX not in view.host["environment"] else {}
     return tuple((nic, found[0]["index"]) for nic, found in usable.items()) if usable and all(usable.values()) else None
 
 
 def _traffic_classes(view: View) -> tuple[tuple[str, int | None], ...] | None:
-    ports = rdma_ports(view) if uses_rdma(view) else {}
-    return tuple((nic, port["traffic_class"]) for nic, port in ports.items()) or None
+    return tuple((nic, port["traffic_class"]) for nic, port in _ports(view).items()) or None
 
 
 def _pairs(value: Any) -> str:

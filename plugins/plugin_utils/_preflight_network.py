@@ -102,7 +102,7 @@ def _socket_interface(view: View) -> Iterator[Said]:
     for where, variables in (("cluster_environment", stated), ("serve_before_start", before_start)):
         wrong = [f"{name}={value}" for name, value in sorted(variables.items()) if value != wanted]
         if wrong:
-            yield Fault(listed(wrong), f"{wanted}, cluster_control_interface", f"mend {where}", evidence=where)
+            yield Fault(listed(wrong), f"{wanted}, the cluster's control interface", f"mend {where}", evidence=where)
 
 
 def _route_to_hosts(view: View) -> Iterator[Said]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from functools import cache
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files import CONTAINER, LABEL_CLUSTER
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Needs
@@ -14,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 GIB = 1024**3
+SOUND = Path(__file__).with_name("sound_host.yml")
 PLAN = {
     "name": "lab",
     "profile": {"detection": {"pci_ids": []}, "checks": []},
@@ -43,72 +48,12 @@ NEEDS = Needs(
 
 def sound(number):
     """The facts of host number ``number``, which lacks nothing."""
-    return {
-        "system": {
-            "hostname": f"metal{number}",
-            "hostname_address": f"10.0.0.{number}",
-            "user_id": 0,
-            "init": "systemd",
-            "python": {"version": "3.8.10"},
-        },
-        "kernel": {
-            "release": "6.8.0-87-generic",
-            "installed": ["6.8.0-87-generic"],
-            "command_line": "quiet",
-            "acs": [],
-            "bridges_read": 0,
-            "iommus": [],
-            "groups": {},
-        },
-        "memory": {"total_bytes": 64 * GIB},
-        "shm": {"size_bytes": GIB, "available_bytes": GIB},
-        "shm_files": [],
-        "limits": {
-            "login": {"memlock": "infinity", "nofile": 1024},
-            "engine": {"memlock": "infinity", "nofile": "infinity"},
-            "engine_may_raise": True,
-            "tasks": {},
-        },
-        "processes": [],
-        "segments": [],
-        "proxies": {},
-        "firewall": {"source": "iptables -S", "policy": "ACCEPT", "drops": []},
-        "files": {},
-        "modules": {},
-        "json_keys": {},
-        "kernel_log": None,
-        "interfaces": {
-            "lo": {"addresses": ["127.0.0.1/8"]},
-            "eth0": {"addresses": [f"10.0.0.{number}/24"]},
-            "eth1": {"state": "up", "addresses": [f"10.0.1.{number}/24"]},
-            "eth2": {"state": "up", "addresses": [f"10.0.2.{number}/24"]},
-        },
-        "listeners": [],
-        "devices": {"/dev/xpu0": {"kind": "char"}},
-        "engine": {
-            "installed": True,
-            "version": "20.10.24",
-            "data_root": "/var/lib/docker",
-            "images": ["sha256:a"],
-            "error": None,
-            "containers": [],
-        },
-        "image_receipt": {"image_id": "sha256:a", "reference": "lab/serve:1"},
-        "registry": {"address": "lab:5443", "state": "ok", "detail": "", "image_bytes": None},
-        "filesystems": {
-            "/models/m": {
-                "device": 1,
-                "mount": "/models",
-                "available_bytes": GIB,
-                "holds_bytes": 20 * GIB,
-                "revisions": {THIS: 20 * GIB},
-                "served_revision": THIS,
-            },
-            "/var/lib/docker": {"device": 2, "mount": "/", "available_bytes": GIB, "holds_bytes": None},
-        },
-        "clock": {"asked_at": 100.0, "time": 101.0, "synchronised": True},
-        "resolved": {f"node{k}": f"10.0.0.{k}" for k in (1, 2, 3)},
-    }
+    return json.loads(_sound(number))["host"]
+
+
+@cache
+def _sound(number):
+    return json.dumps(yaml.safe_load(SOUND.read_text().replace("{n}", str(number))))
 
 
 def judged(changes=None, before="host", plan=None, needs=NEEDS, severity="error", **hosts):
