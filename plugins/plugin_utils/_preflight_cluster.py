@@ -22,7 +22,9 @@ def _alike(
     values = {name: value(view) for name, view in views.items()}
     known = {name: one for name, one in values.items() if one is not None}
     if len(known) < 2:
-        yield from ((name, Unread("fewer than two hosts tell")) for name in views)
+        known = {}
+    yield from ((name, Unread("there is nothing to compare")) for name in views if name not in known)
+    if not known:
         return
     usual, example, odd = odd_ones_out(known)
     for name in odd:
@@ -135,16 +137,18 @@ def _firmware(views: Views) -> Iterator[tuple[str, Said]]:
     """A host with firmware older than it may be takes no part: `firmware` names it."""
     remedy = "bring all cards to one firmware, and power the host off and on"
     mixed = False
-    new = {
-        name: view for name, view in views.items() if view.accelerator and not any(old_firmware(view, part) for part in view.needs.firmware)
-    }
-    for name, view in new.items():
-        versions = _of_devices("firmware")(view) or ()
+
+    def value(view: View) -> tuple[str, ...] | None:
+        is_old = view.accelerator is not None and any(old_firmware(view, part) for part in view.needs.firmware)
+        return None if is_old else _of_devices("firmware")(view)
+
+    for name, view in views.items():
+        versions = value(view) or ()
         if len(versions) > 1:
             mixed = True
             yield name, Fault(f"cards with {' and with '.join(versions)}", "one firmware", remedy, "driver")
     if not mixed:
-        yield from _alike(new, _of_devices("firmware"), listed, remedy, "driver", Severity.ERROR)
+        yield from _alike(views, value, listed, remedy, "driver", Severity.ERROR)
 
 
 def _ports(view: View) -> dict[str, Data]:
