@@ -121,34 +121,35 @@ def _plain(value: Any) -> str:
     return " ".join(f"{part} {version}" for part, version in sorted(value.items())) if isinstance(value, Mapping) else str(value)
 
 
+Told = Callable[[View], tuple[str, ...] | None]
+
+
+def _uniform(
+    views: Views, told: Told, mixed: Callable[[Any], str], expected: str, remedy: str, stage: str | None
+) -> Iterator[tuple[str, Said]]:
+    """One value on all devices of all hosts: a host whose own devices differ is told so, the others are held against each other."""
+    values = {name: told(view) for name, view in views.items()}
+    for name, found in values.items():
+        if found and len(found) > 1:
+            yield name, Fault(mixed(found), expected, remedy, stage)
+    alike = {name: view for name, view in views.items() if len(values[name] or ()) <= 1}
+    yield from _alike(alike, told, listed, remedy, stage, Severity.ERROR)
+
+
 def _part_numbers(views: Views) -> Iterator[tuple[str, Said]]:
     remedy = "use cards of one part number in a cluster: the driver's options follow from it"
-    mixed = False
-    for name, view in views.items():
-        numbers = _of_devices("part_number")(view) or ()
-        if len(numbers) > 1:
-            mixed = True
-            yield name, Fault(listed(numbers), "one part number", remedy)
-    if not mixed:
-        yield from _alike(views, _of_devices("part_number"), listed, remedy, None, Severity.ERROR)
+    yield from _uniform(views, _of_devices("part_number"), listed, "one part number", remedy, None)
 
 
 def _firmware(views: Views) -> Iterator[tuple[str, Said]]:
     """A host with firmware older than it may be takes no part: `firmware` names it."""
-    remedy = "bring all cards to one firmware, and power the host off and on"
-    mixed = False
 
-    def value(view: View) -> tuple[str, ...] | None:
+    def told(view: View) -> tuple[str, ...] | None:
         is_old = view.accelerator is not None and any(old_firmware(view, part) for part in view.needs.firmware)
         return None if is_old else _of_devices("firmware")(view)
 
-    for name, view in views.items():
-        versions = value(view) or ()
-        if len(versions) > 1:
-            mixed = True
-            yield name, Fault(f"cards with {' and with '.join(versions)}", "one firmware", remedy, "driver")
-    if not mixed:
-        yield from _alike(views, value, listed, remedy, "driver", Severity.ERROR)
+    remedy = "bring all cards to one firmware, and power the host off and on"
+    yield from _uniform(views, told, lambda versions: f"cards with {' and with '.join(versions)}", "one firmware", remedy, "driver")
 
 
 def _ports(view: View) -> dict[str, Data]:
