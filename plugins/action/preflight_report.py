@@ -4,15 +4,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import tempfile
 import time
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import STAGES, Judgement, Needs, fold, judge
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size, parse_version
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import parse_limit
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Needs, Severity
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, judge, unfit_exceptions
+
+# The stage up to which each of the controller's files is needed.
+NEEDED_BY = {"weights_source": "weights", "image_archive": "image", "image_registry_ca": "image"}
 
 
 class ActionModule(ActionBase):
@@ -26,8 +35,17 @@ class ActionModule(ActionBase):
             argument_spec={
                 "plan": {"type": "dict", "required": True},
                 "results": {"type": "dict", "required": True},
+                "network_results": {"type": "dict", "default": {}},
+                "accelerator_results": {"type": "dict", "default": {}},
                 "before": {"type": "str", "choices": list(STAGES), "default": "host"},
+                "not_here": {"type": "list", "elements": "str", "default": []},
+                "report_file": {"type": "path", "default": ""},
                 "shm_size": {"type": "str", "required": True},
+                "limits": {"type": "dict", "default": {}},
+                "driver_version": {"type": "str", "default": ""},
+                "firmware": {"type": "dict", "default": {}},
+                "rdma_rate": {"type": "float", "default": 0},
+                "idle_memory": {"type": "str", "default": "1g"},
                 "weights_source": {"type": "str", "default": ""},
                 "weights_root": {"type": "str", "default": ""},
                 "image_reference": {"type": "str", "default": ""},
@@ -38,50 +56,135 @@ class ActionModule(ActionBase):
                 "image_unpack_factor": {"type": "float", "default": 3.0},
                 "disk_margin": {"type": "str", "default": "2g"},
                 "clock_tolerance": {"type": "float", "default": 30},
+                "clock_spread": {"type": "float", "default": 1},
             }
         )
-        facts = {name: facts_of(result) for name, result in options["results"].items()}
-        judgements = missing_sources(options) + judge(options["plan"], facts, needs_of(options), asked_until)
-        before = options["before"]
-        failures = fold(one for one in judgements if one.fails_before(before))
-        to_do = fold(one for one in judgements if not one.fails_before(before))
-        for line in to_do:
-            self._display.display("to do: " + line)
+        plan, not_here = options["plan"], options["not_here"]
+        # What check mode left undone before is still to do, and no reason to stop.
+        before = STAGES[0] if self._task.check_mode else options["before"]
+        refused = unfit_exceptions(plan, not_here)
+        if refused:
+            return {"changed": False, "failed": True, "msg": "\n".join(_preflight_report.fold(refused))}
+        facts = answers_of(options["results"], options["network_results"], options["accelerator_results"])
+        verdict = judge(plan, facts, needs_of(options, before), asked_until, not_here)
+        take_sources(verdict, options, before)
+        document = _preflight_report.document(verdict, before)
+        if options["report_file"]:
+            write_report(options["report_file"], document)
+        if document["exit_code"] != _preflight_report.FINE or not_here:
+            for line in _preflight_report.table(verdict, before):
+                self._display.display(line)
+        failures = _preflight_report.fold(one for one in verdict.judgements if one.fails_before(before))
         return {
             "changed": False,
             "failed": bool(failures),
             "msg": "\n".join(failures) or f"{len(facts)} hosts asked, nothing stands in the way of stage {before}",
-            "to_do": to_do,
-            "findings": [dict(one.finding.as_dict(), stage=one.stage) for one in judgements],
+            "report": document,
         }
 
 
-def facts_of(result):
-    """The facts in a host's registered result, or why there are none, as ``judge`` wants them."""
-    if result.get("unreachable"):
-        # ssh's own words are enough; ansible-core's around them differ from release to release
-        return {"unreachable": re.sub(r"^.* (?:over|via) ssh: ", "", result.get("msg", ""), flags=re.DOTALL)}
-    if "host" not in result:
-        return {"broken": result.get("module_stderr") or result.get("msg") or "no answer"}
-    return result["host"]
+def write_report(path, document):
+    """Put the result into a file on the controller, all or nothing. :raises AnsibleActionFail: with one line when it cannot be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".preflight-", encoding="utf-8", delete=False) as stream:
+            json.dump(document, stream, indent=1)
+            stream.write("\n")
+        os.chmod(stream.name, 0o644)
+        os.replace(stream.name, path)
+    except OSError as error:
+        finding = Finding("localhost", "preflight_report_file", f"{path}: {error.strerror}", "a file that can be written", "mend the path")
+        raise AnsibleActionFail(str(finding)) from None
 
 
-def needs_of(options):
+def answers_of(hosts, networks, accelerators):
+    """What ``judge`` wants of each host, from the registered results of the three modules; a skipped module was not asked."""
+    found = {}
+    for name, result in hosts.items():
+        results = {"host": result, "network": networks.get(name), "accelerator": accelerators.get(name)}
+        lost = next((one for one in results.values() if one and one.get("unreachable")), None)
+        if lost:
+            # ssh's own words are enough; ansible-core's around them differ from release to release
+            found[name] = {"unreachable": re.sub(r"^.* (?:over|via) ssh: ", "", lost.get("msg", ""), flags=re.DOTALL)}
+        else:
+            found[name] = {subject: facts_of(results[subject], subject) for subject in MODULES}
+    return found
+
+
+def facts_of(result, subject):
+    """The facts in a module's registered result, None where it was skipped, or ``{"failed": reason}``."""
+    if result is not None and subject in result:
+        return result[subject]
+    if subject != "host" and (not result or result.get("skipped")):
+        return None
+    return {"failed": result.get("module_stderr") or result.get("msg") or "no answer"}
+
+
+def needs_of(options, before):
     """What the stages to come need, sizes read from what lies on the controller."""
     archive = options["image_archive"]
     archive_bytes = os.path.getsize(archive) if os.path.isfile(archive) else 0
-    return Needs(
-        shm_bytes=parse_size(options["shm_size"]),
-        weights_bytes=weights_bytes(options["weights_source"]),
-        weights_root=options["weights_root"],
-        image_source=archive or options["image_reference"],
-        image_bytes=max(options["image_bytes"], archive_bytes),
-        image_unpack_factor=options["image_unpack_factor"],
-        archive_copy=options["archive_copy"],
-        archive_bytes=archive_bytes,
-        disk_margin_bytes=parse_size(options["disk_margin"]),
-        clock_tolerance_seconds=options["clock_tolerance"],
-    )
+    try:
+        return Needs(
+            before=before,
+            shm_bytes=parse_size(options["shm_size"]),
+            weights_bytes=weights_bytes(options["weights_source"]),
+            weights_root=options["weights_root"],
+            image_source=archive or options["image_reference"],
+            image_bytes=max(options["image_bytes"], archive_bytes),
+            image_unpack_factor=options["image_unpack_factor"],
+            archive_copy=options["archive_copy"],
+            archive_bytes=archive_bytes,
+            disk_margin_bytes=parse_size(options["disk_margin"]),
+            clock_tolerance_seconds=options["clock_tolerance"],
+            clock_spread_seconds=options["clock_spread"],
+            limits={name: parse_limit(value) for name, value in options["limits"].items()},
+            driver_version=options["driver_version"],
+            firmware={part: least_version(version) for part, version in options["firmware"].items()},
+            rdma_rate_gbps=options["rdma_rate"],
+            idle_bytes=parse_size(options["idle_memory"]),
+        )
+    except ValueError as error:
+        finding = Finding("localhost", "preflight", error, "sizes such as 64g, versions such as 1.48", "mend the variable that has it")
+        raise AnsibleActionFail(str(finding)) from None
+
+
+def least_version(version):
+    """A version that others can be compared with, as text. ValueError when it is none."""
+    if not parse_version(str(version)):
+        raise ValueError(f"not a version: {version!r}")
+    return str(version)
+
+
+def take_sources(verdict, options, before):
+    """Judge what lies on the controller, where a stage still to come takes it from there."""
+    found = missing_sources(options) + lacking_keys(options)
+    for variable, stage in NEEDED_BY.items():
+        path = options["registry_ca" if variable == "image_registry_ca" else variable]
+        if path and STAGES.index(before) <= STAGES.index(stage) and variable not in verdict.not_here:
+            verdict.take(variable, "localhost", [one for one in found if one.check == variable], ())
+    if STAGES.index(before) <= STAGES.index("weights"):
+        verdict.judgements += [one for one in found if one.check not in NEEDED_BY and one.check not in verdict.not_here]
+
+
+def lacking_keys(options):
+    """The keys that the profile wants in a JSON file of the weights, and the source of the weights does not have there."""
+    found, source = [], options["weights_source"]
+    folder = options["plan"]["model"]["path"] + "/"
+    for entry in options["plan"]["profile"].get("checks", []):
+        if not source or not entry.get("json", "").startswith(folder):
+            continue
+        path = os.path.join(source, entry["json"][len(folder) :])
+        try:
+            with open(path, encoding="utf-8") as stream:
+                document = json.load(stream)
+        except (OSError, ValueError):  # what the weights are is for their own stage to say
+            continue
+        if not isinstance(document, dict) or entry["key"] not in document:
+            finding = Finding("localhost", entry["name"], f"no {entry['key']} in {path}", entry["key"], entry["remedy"])
+            found.append(Judgement(entry["name"], finding, severity=Severity(entry["severity"]), evidence=path))
+    return found
 
 
 def weights_bytes(source):
@@ -103,12 +206,12 @@ def missing_sources(options):
     for variable, path, kind, present in sources:
         if path and not present(path):
             finding = Finding("localhost", variable, f"no {kind} {path}", f"a {kind}", f"put it there or mend {variable}")
-            found.append(Judgement(finding))
+            found.append(Judgement(variable, finding, evidence=path))
     weights = options["weights_source"]
     if weights and os.path.isdir(weights):
         try:
             _weights.scan(weights)
         except _weights.WeightsError as error:
             finding = Finding("localhost", "weights_source", error.observed, error.expected, "mend the folder, or weights_source")
-            found.append(Judgement(finding))
+            found.append(Judgement("weights_source", finding, evidence=weights))
     return found

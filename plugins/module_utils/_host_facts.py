@@ -32,8 +32,10 @@ DEFAULT_DATA_ROOT = "/var/lib/docker"
 def system(tree):
     """Operating system, kernel, interpreter, and who the module runs as."""
     release = parse_os_release(tree.text("/etc/os-release") or tree.text("/usr/lib/os-release"))
+    hostname = tree.line("/proc/sys/kernel/hostname") or ""
     return {
-        "hostname": tree.line("/proc/sys/kernel/hostname") or "",
+        "hostname": hostname,
+        "hostname_address": _resolve(hostname)[1] if tree.is_live and hostname else None,
         "os": {key: release.get(key.upper(), "") for key in ("id", "id_like", "version_id", "pretty_name")},
         "kernel": tree.line("/proc/sys/kernel/osrelease") or "",
         "architecture": platform.machine(),

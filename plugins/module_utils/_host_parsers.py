@@ -103,6 +103,26 @@ def parse_cgroup(text):
     return {"container": container, "unit": unit}
 
 
+def parse_environment(text):
+    """The assignments of /proc/PID/environ or another list of them that zeros part: ``{name: value}``, quotes around values taken off."""
+    found = {}
+    for line in (text or "").split("\0"):
+        name, separator, value = line.strip().partition("=")
+        if separator and name and not name.startswith("#"):
+            found[name] = value.strip("\"'")
+    return found
+
+
+def parse_shared_segments(text):
+    """The segments of /proc/sysvipc/shm, each column by its name as a number; a line that is none is left out."""
+    lines = [line.split() for line in (text or "").splitlines()]
+    names = lines[0] if lines else []
+    if not {"shmid", "size", "cpid", "nattch", "uid"} <= set(names):
+        return []
+    rows = [line for line in lines[1:] if len(line) == len(names) and all(re.match(r"-?[0-9]+$", field) for field in line)]
+    return [{name: int(row[column]) for column, name in enumerate(names)} for row in rows]
+
+
 def parse_mounts(text):
     """The mounts of /proc/self/mounts, last one first, so that the first hit is what is visible.
 

@@ -47,6 +47,14 @@ class HostTree:
         except OSError:
             return None
 
+    def content(self, path):
+        """The bytes of a file, such as a device's configuration space; None when it cannot be read."""
+        try:
+            with open(self.path(path), "rb") as stream:
+                return stream.read()
+        except OSError:
+            return None
+
     def line(self, path):
         """The content of a one-line file such as those of /proc and /sys, without its line end."""
         text = self.text(path)

@@ -11,6 +11,7 @@ import collections
 import itertools
 import posixpath
 import re
+import struct
 
 FOLDER = "/sys/bus/pci/devices"
 ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
@@ -107,3 +108,44 @@ def distance(one, other):
     if shared == 1:
         return PHB
     return NODE if one.numa_node == other.numa_node else SYS
+
+
+BRIDGE_CLASS = "0604"  # PCI-to-PCI
+EXTENDED_CAPABILITIES = 0x100  # PCI Express Base Specification: where their list begins
+ACS_CAPABILITY = 0x000D
+ACS_CONTROL = 6  # bytes after the capability's head, as in `setpci ECAP_ACS+06.w`
+
+
+def acs_control(config):
+    """The control register of access control services in a device's configuration space; 0 means that all is off.
+
+    None where the device has no such capability, or the space is cut short: only root may read all of it.
+    """
+    place, seen = EXTENDED_CAPABILITIES, set()
+    while place >= EXTENDED_CAPABILITIES and place not in seen and place + 4 <= len(config or b""):
+        seen.add(place)
+        (head,) = struct.unpack_from("<I", config, place)
+        if head in (0, 0xFFFFFFFF):
+            break
+        if head & 0xFFFF == ACS_CAPABILITY:
+            return struct.unpack_from("<H", config, place + ACS_CONTROL)[0] if place + ACS_CONTROL + 2 <= len(config) else None
+        place = head >> 20 & ~0x3
+    return None
+
+
+def access_control(tree):
+    """The control register of every bridge that has one: ``{address: number}``."""
+    found = {}
+    for address in tree.names(FOLDER):
+        base = posixpath.join(FOLDER, address)
+        if _digits(tree.line(base + "/class") or "").startswith(BRIDGE_CLASS):
+            control = acs_control(tree.content(base + "/config"))
+            if control is not None:
+                found[address] = control
+    return found
+
+
+def iommu_groups(tree):
+    """How the addresses of each PCI device are translated, ``identity`` for not at all: ``{address: type}``, those without a group left out."""
+    types = {address: tree.line(posixpath.join(FOLDER, address, "iommu_group", "type")) for address in tree.names(FOLDER)}
+    return {address: kind for address, kind in types.items() if kind}

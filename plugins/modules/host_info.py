@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 module: host_info
 short_description: Read what serving depends on from one host
 description:
-  - Reads operating system, memory, interfaces, listening ports and their owners, device nodes, disk, clock,
-    name resolution and container engine in one round trip, and asks a container registry whether it can be used and how large an image is.
+  - Reads operating system, kernels, memory, limits, interfaces, listening ports and their owners, device nodes, disk, clock, name resolution,
+    packet filters, proxies, what earlier runs left behind, and the container engine with our containers in one round trip.
+  - Asks a container registry whether it can be used and how large an image is.
   - Nothing is changed and nothing is judged; the role P(flagos.kunlunxin.preflight#role) does that.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
@@ -38,6 +39,44 @@ options:
   state_dir:
     description: Folder of the cluster's state on the host, where the receipt of the image is read.
     type: path
+  label:
+    description: Label of the collection's containers, whose image and environment are told.
+    type: str
+    default: io.flagos.kunlunxin.cluster
+  environment:
+    description: Environment variables whose values in the collection's own containers are told.
+    type: list
+    elements: str
+    default: []
+  files:
+    description: Files to look for.
+    type: list
+    elements: path
+    default: []
+  modules:
+    description: Kernel modules to look for.
+    type: list
+    elements: str
+    default: []
+  json_files:
+    description: JSON files whose keys are wanted.
+    type: list
+    elements: path
+    default: []
+  kernel_log_patterns:
+    description: What to look for in the kernel's log.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      pattern:
+        description: Regular expression to be found somewhere in a line.
+        type: str
+        required: true
+      meaning:
+        description: What such a line means.
+        type: str
+        required: true
   asked_at:
     description: The controller's clock when it asked, in seconds of the epoch; handed back beside the host's own.
     type: float
@@ -95,7 +134,9 @@ host:
   type: dict
   contains:
     system:
-      description: Hostname, operating system, kernel, architecture, interpreter, effective user id, name of process 1.
+      description:
+        - Hostname and the IPv4 address that the host resolves it to, operating system, kernel, architecture, interpreter, effective user id,
+          name of process 1.
       returned: always
       type: dict
     memory:
@@ -113,6 +154,60 @@ host:
         - The name of the revision that the path is a link to; empty where it is no link.
       returned: always
       type: dict
+    shm_files:
+      description: The largest files in /dev/shm with C(name), C(bytes) and C(owner), a user's number.
+      returned: always
+      type: list
+      elements: dict
+    limits:
+      description:
+        - Hard limits C(memlock) and C(nofile) of a C(login) and of the C(engine), numbers or V(infinity); null where no engine runs.
+        - C(engine_may_raise), whether the engine may give a container more than it has itself.
+        - C(tasks), the control groups of containers that are limited in number of processes, with the number.
+      returned: always
+      type: dict
+    kernel:
+      description:
+        - C(release) of the running kernel, the kernels C(installed) with their modules and the C(command_line).
+        - C(acs), the PCI bridges whose access control is on, of C(bridges_read) that tell, C(iommus) that are there, and C(groups), how the
+          addresses of each PCI device are translated (V(identity) for not at all).
+      returned: always
+      type: dict
+    processes:
+      description: Processes of Ray and vLLM with C(part), what they are of it, and pid, process, unit and container as in RV(host.listeners).
+      returned: always
+      type: list
+      elements: dict
+    segments:
+      description: Segments of System V shared memory with C(id), C(bytes), C(attached), C(owner) and C(creator_alive).
+      returned: always
+      type: list
+      elements: dict
+    proxies:
+      description: Proxy variables without passwords, by where they are set (V(login), V(container engine), V(/etc/environment), V(image)).
+      returned: always
+      type: dict
+    firewall:
+      description: What becomes of packets that come in, as C(policy) and the rules that C(drops) some, told by C(source); null where none tells.
+      returned: always
+      type: dict
+    files:
+      description: Whether there is each of O(files).
+      returned: always
+      type: dict
+    modules:
+      description: Whether each of O(modules) is loaded; null where the kernel lists none.
+      returned: always
+      type: dict
+    json_keys:
+      description: The keys of each of O(json_files); null where there is none or it is no JSON object.
+      returned: always
+      type: dict
+    kernel_log:
+      description: What of O(kernel_log_patterns) is found, as the module P(flagos.kunlunxin.accelerator_info#module) tells it.
+      returned: always
+      type: list
+      elements: dict
     interfaces:
       description: For each interface state, mtu, mac and addresses with prefix lengths.
       returned: always
@@ -127,7 +222,10 @@ host:
       returned: always
       type: dict
     engine:
-      description: Whether a container engine is installed, its version, data root and images' ids, and why it does not answer.
+      description:
+        - Whether a container engine is installed, its version, data root and images' ids, and why it does not answer.
+        - C(containers), those that run or do not, with C(name), C(labels) and C(running); of those with O(label) also C(image), an id, and
+          C(environment), the variables of O(environment) that it has.
       returned: always
       type: dict
     image_receipt:
@@ -157,6 +255,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_health as health
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _receipt, _registry
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
@@ -176,6 +275,9 @@ def ask_registry(registry):
 def gather(tree, params):
     """All facts of the host below ``tree``, for the module's parameters."""
     engine, containers = facts.engine(tree)
+    engine_pid = health.pid_of(tree, health.ENGINE_PROGRAM)
+    image_receipt = _receipt.read(tree.path(params["state_dir"]), "image") if params["state_dir"] else {}
+    image_proxies = health.image_proxies(tree, image_receipt.get("image_id"))
     paths = params["paths"] + [engine["data_root"]]
     return {
         "clock": {
@@ -184,16 +286,24 @@ def gather(tree, params):
             "synchronised": facts.clock_synchronised() if tree.is_live else None,
         },
         "system": facts.system(tree),
+        "kernel": health.kernel(tree),
         "memory": facts.memory(tree),
         "shm": facts.shm(tree),
+        "shm_files": health.largest_shm_files(tree),
+        "limits": health.limits(tree, engine_pid),
         "filesystems": facts.filesystems(tree, paths, params["counted_paths"]),
         "interfaces": facts.interfaces(tree),
         "listeners": facts.listeners(tree, containers),
+        "processes": health.engine_processes(tree, containers),
+        "segments": health.shared_segments(tree),
+        "proxies": dict(health.proxies(tree, engine_pid), **({"image": image_proxies} if image_proxies else {})),
+        "firewall": health.firewall(tree),
         "devices": facts.devices(tree, params["devices"]),
-        "engine": engine,
-        "image_receipt": _receipt.read(tree.path(params["state_dir"]), "image") if params["state_dir"] else {},
+        "engine": dict(engine, containers=health.containers(tree, params["label"], params["environment"])),
+        "image_receipt": image_receipt,
         "resolved": facts.resolved(params["names"]),
         "registry": ask_registry(params["registry"]),
+        **health.profile_facts(tree, params),
     }
 
 
@@ -205,6 +315,20 @@ def main():
             "devices": {"type": "list", "elements": "path", "default": []},
             "names": {"type": "list", "elements": "str", "default": []},
             "state_dir": {"type": "path"},
+            "label": {"type": "str", "default": "io.flagos.kunlunxin.cluster"},
+            "environment": {"type": "list", "elements": "str", "default": []},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "modules": {"type": "list", "elements": "str", "default": []},
+            "json_files": {"type": "list", "elements": "path", "default": []},
+            "kernel_log_patterns": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "pattern": {"type": "str", "required": True},
+                    "meaning": {"type": "str", "required": True},
+                },
+            },
             "asked_at": {"type": "float"},
             "registry": {
                 "type": "dict",

@@ -10,7 +10,8 @@ module: preflight_report
 short_description: Judge what was read from all hosts and say it in few lines
 description:
   - Compares the facts of all hosts with the plan, on the controller, once for the whole cluster. No host is asked anything.
-  - Fails with one line for each fault that no stage still to come mends; what a stage prepares is printed as "to do".
+  - Fails with one line for each error that no stage still to come mends. Warnings, and what a stage prepares ("to do"), are printed.
+  - In check mode nothing that a stage mends is an error, because the stages before did nothing.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
 options:
@@ -22,11 +23,50 @@ options:
     description: For each host the registered result of P(flagos.kunlunxin.host_info#module), one of an unreachable host included.
     type: dict
     required: true
+  network_results:
+    description: The same of P(flagos.kunlunxin.network_info#module), where it was asked.
+    type: dict
+    default: {}
+  accelerator_results:
+    description: The same of P(flagos.kunlunxin.accelerator_info#module), where it was asked.
+    type: dict
+    default: {}
   before:
     description: The stage about to run. What the stages before it establish must be there.
     type: str
-    choices: [host, container_engine, image, weights, serve, verify]
+    choices: [host, rdma, driver, container_engine, image, weights, serve, verify]
     default: host
+  not_here:
+    description:
+      - Names of at most five checks that these machines cannot satisfy, such as limits of a lab that its machine sets.
+      - They are reported as "not in the lab", never as passed or failed.
+    type: list
+    elements: str
+    default: []
+  report_file:
+    description: File on the controller that RV(report) is written to as JSON; empty for none.
+    type: path
+    default: ""
+  limits:
+    description: What logins and services may have at least, C(memlock) and C(nofile) as the role C(host) takes them.
+    type: dict
+    default: {}
+  driver_version:
+    description: Version of the accelerators' driver that goes with the image. Where it is empty, the hosts are compared with each other.
+    type: str
+    default: ""
+  firmware:
+    description: Least version of parts of the accelerators' firmware, by the part's name. The hosts are compared with each other in any case.
+    type: dict
+    default: {}
+  rdma_rate:
+    description: Gigabits per second of every RDMA port. With V(0) the hosts are compared with each other.
+    type: float
+    default: 0
+  idle_memory:
+    description: How much of an accelerator's memory may be used while nobody holds it.
+    type: str
+    default: 1g
   shm_size:
     description: Least size of C(/dev/shm), such as V(64g).
     type: str
@@ -75,6 +115,10 @@ options:
     description: By how many seconds a host's clock may differ from the controller's.
     type: float
     default: 30
+  clock_spread:
+    description: By how many seconds the hosts' clocks may differ from each other.
+    type: float
+    default: 1
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
 attributes:
@@ -98,17 +142,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: One line for each distinct fault, hosts that share it joined; where there is none, that nothing stands in the way.
+  description: One line for each distinct error, hosts that share it joined; where there is none, that nothing stands in the way.
   returned: always
   type: str
-to_do:
-  description: One line for each thing that a later stage prepares.
-  returned: always
-  type: list
-  elements: str
-findings:
-  description: Every finding with host, check, observed, expected, remedy and the stage that mends it, if any.
-  returned: always
-  type: list
-  elements: dict
+report:
+  description: The whole result.
+  returned: when no option was refused
+  type: dict
+  contains:
+    ok:
+      description: Whether nothing stands in the way.
+      type: bool
+    exit_code:
+      description: V(0) when there is nothing to say, V(1) with warnings or things to do, V(2) when something stands in the way.
+      type: int
+    before:
+      description: The stage about to run.
+      type: str
+    checks:
+      description:
+        - One record for each fault on each host, the worst first, with C(check), C(host), C(observed), C(expected), C(severity), C(remedy),
+          C(evidence), C(stage), the one that mends it or null, C(status) (V(error), V(warning) or V(to do)) and C(text), all in one line.
+      type: list
+      elements: dict
+    passed:
+      description: For each check that found nothing somewhere its C(check), the C(count) of hosts and the C(hosts).
+      type: list
+      elements: dict
+    not_read:
+      description: For each check that could not look somewhere its C(check), C(why) and the C(hosts).
+      type: list
+      elements: dict
+    not_in_the_lab:
+      description: The names of O(not_here).
+      type: list
+      elements: str
 """

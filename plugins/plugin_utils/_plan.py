@@ -135,6 +135,13 @@ class Plan:
             "mounts": [asdict(mount) for mount in self.spec.mounts],
         }
 
+    def _profile_checks(self) -> list[dict[str, Any]]:
+        """The profile's checks, where paths may name the folder of the weights."""
+        return [
+            {key: value.replace("{model_path}", self.model_path) if key in ("file", "json") else value for key, value in entry.items()}
+            for entry in self.profile.checks
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data; its shape is documented with the lookup ``plan``."""
         spec, profile, resolved = self.spec, self.profile, self.resolved
@@ -158,6 +165,7 @@ class Plan:
                 "rank_rule": str(profile.rank_rule),
                 "detection": dict(profile.detection),
                 "host": {"shm_size": self.shm_size, **profile.host},
+                "checks": self._profile_checks(),
             },
             "head": {"name": self.head.name, "address": self.head.address},
             "hosts": [self._host(host) for host in self.hosts],

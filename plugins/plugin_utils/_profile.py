@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from . import _preflight_profile
+
 FOLDER = Path(__file__).parent / "profiles"
 
 
@@ -82,6 +84,7 @@ class Profile:
     :ivar container: options of the container, as ``docker run`` knows them.
     :ivar host: what the host needs: ``limits``, ``kernel_parameters``, ``kernel_globals``.
     :ivar limits: seconds.
+    :ivar checks: what preflight looks at besides its own checks, as :mod:`_preflight_profile` reads it.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Profile:
     host: Mapping[str, Any]
     limits: Mapping[str, int]
     verify: Mapping[str, Any]
+    checks: tuple[Mapping[str, Any], ...]
 
     @property
     def has_topology(self) -> bool:
@@ -160,7 +164,15 @@ def _profile(name: str, data: Mapping[str, Any]) -> Profile:
         host=data["host"],
         limits=data["limits"],
         verify=data["verify"],
+        checks=_checks(data["checks"]),
     )
+
+
+def _checks(entries: list[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    for entry in entries:
+        if problem := _preflight_profile.unfit(entry):
+            raise ValueError(f"checks: {entry.get('name', entry)}: {problem}")
+    return tuple(entries)
 
 
 def _default(entry: Mapping[str, Any]) -> Default:

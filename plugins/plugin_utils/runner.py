@@ -6,9 +6,15 @@
     result = run_playbook("site", inventory="inventory/", on_event=print)
     result.ok, result.changed, result.stages, result.failures
 
+    found = preflight(inventory="inventory/")
+    found.exit_code, found.report["checks"]
+
 or from a shell, with the result as one last line of JSON:
 
     python -m ansible_collections.flagos.kunlunxin.plugins.plugin_utils.runner site --inventory inventory/
+
+The exit status is ansible-playbook's; of ``preflight`` it is 0 where nothing is to be said, 1 with warnings and things to do, 2 where
+something stands in the way.
 
 Nothing of a run stays on disk. ansible-runner's private folder is readable by its owner alone, lies in memory where the machine has
 a file system there, and is removed with the run; extra variables go through a file in it and so never onto a command line.
@@ -34,6 +40,7 @@ from ..callback.progress import own_words
 COLLECTION = "flagos.kunlunxin"
 # .../ROOT/ansible_collections/flagos/kunlunxin/plugins/plugin_utils/runner.py, links left as they are
 COLLECTIONS_ROOT = Path(__file__).absolute().parents[5]
+UNKNOWN = 2  # also what the report has for an error
 MEMORY = Path("/dev/shm")  # noqa: S108 - only ever a fresh folder of our own in it
 # ansible-runner gives a playbook a terminal, at which nobody sits.
 UNATTENDED = {"enrol_prompt": False}
@@ -122,6 +129,27 @@ class Result:
     def changed(self) -> int:
         """Changed tasks on all hosts together: 0 says that the cluster was as the inventory wants it."""
         return sum(counts.changed for counts in self.hosts.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Preflight:
+    """What preflight came to.
+
+    :ivar report: the document of the role preflight, ``{"ok", "exit_code", "checks", "passed", ...}``; empty where the run ended before
+        the hosts were judged, and ``result.failures`` says why.
+    """
+
+    result: Result
+    report: Mapping[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing to say; 1: warnings or things to do; 2: something stands in the way, or nobody knows."""
+        return int(self.report["exit_code"]) if self.report and (self.result.ok or not self.report["ok"]) else UNKNOWN
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code != UNKNOWN
 
 
 class _Listener:
@@ -247,6 +275,21 @@ def run_playbook(
     return Result(run.status, run.rc, record["total_s"], record["parts"], hosts, tuple(failures))
 
 
+def preflight(*, inventory: str | Path, before: str = "host", extra_vars: Mapping[str, Any] | None = None, **options: Any) -> Preflight:
+    """Run preflight and wait for its end; no host is changed.
+
+    :param before: the stage about to run: what the stages before it establish must be there.
+    :param options: as :func:`run_playbook` takes them.
+    :raises FileNotFoundError: the inventory is not there.
+    """
+    with tempfile.TemporaryDirectory(prefix="flagos-kunlunxin-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+        path = Path(folder) / "preflight.json"
+        variables = {"preflight_before": before, **(extra_vars or {}), "preflight_report_file": str(path)}
+        result = run_playbook("preflight", inventory=inventory, extra_vars=variables, **options)
+        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return Preflight(result, report)
+
+
 def _show(event: Event) -> None:
     if event.kind == "stage":
         print(f"[{event.stage}]", flush=True)
@@ -277,6 +320,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-D", "--diff", action="store_true")
     options = parser.parse_args(arguments)
     try:
+        if options.playbook == "preflight":
+            found = preflight(**{name: value for name, value in vars(options).items() if name != "playbook"}, on_event=_show)
+            print(json.dumps({**dataclasses.asdict(found.result), **found.report, "ok": found.ok, "exit_code": found.exit_code}))
+            return found.exit_code
         result = run_playbook(**vars(options), on_event=_show)
     except FileNotFoundError as error:
         parser.error(str(error))

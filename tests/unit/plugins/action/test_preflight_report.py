@@ -6,7 +6,14 @@ import pytest
 from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
 
 OPTIONS = {
+    "plan": {"name": "lab", "model": {"path": "/models/m"}, "profile": {"checks": []}},
     "shm_size": "1g",
+    "limits": {"memlock": "infinity", "nofile": 1024},
+    "driver_version": "",
+    "firmware": {},
+    "rdma_rate": 0.0,
+    "idle_memory": "1g",
+    "clock_spread": 1.0,
     "weights_source": "",
     "weights_root": "",
     "archive_copy": "",
@@ -28,17 +35,23 @@ OPTIONS = {
     ],
 )
 def test_an_unreachable_host_is_told_in_the_words_of_ssh(message):
-    assert preflight_report.facts_of({"unreachable": True, "msg": message}) == {"unreachable": "ssh: connect to host n: Refused"}
+    lost = {"unreachable": True, "msg": message}
+    expected = {"n": {"unreachable": "ssh: connect to host n: Refused"}}
+    assert preflight_report.answers_of({"n": lost}, {}, {}) == expected
+    assert preflight_report.answers_of({"n": {"host": {}}}, {"n": lost}, {}) == expected
 
 
-def test_a_host_that_could_not_run_the_module_says_why():
-    assert preflight_report.facts_of({"msg": "MODULE FAILURE", "module_stderr": "python3: not found"}) == {"broken": "python3: not found"}
-    assert preflight_report.facts_of({"msg": "Missing sudo password"}) == {"broken": "Missing sudo password"}
-    assert preflight_report.facts_of({}) == {"broken": "no answer"}
+def test_a_host_that_could_not_run_a_module_says_why():
+    assert preflight_report.facts_of({"msg": "MODULE FAILURE", "module_stderr": "python3: not found"}, "host") == {
+        "failed": "python3: not found"
+    }
+    assert preflight_report.facts_of({"msg": "Missing sudo password"}, "network") == {"failed": "Missing sudo password"}
+    assert preflight_report.facts_of({}, "host") == {"failed": "no answer"}
 
 
-def test_what_a_host_answered_is_its_facts():
-    assert preflight_report.facts_of({"changed": False, "host": {"a": 1}}) == {"a": 1}
+def test_what_a_host_answered_is_its_facts_and_what_was_skipped_was_not_asked():
+    found = preflight_report.answers_of({"n": {"changed": False, "host": {"a": 1}}}, {"n": {"network": {"b": 2}}}, {"n": {"skipped": True}})
+    assert found == {"n": {"host": {"a": 1}, "network": {"b": 2}, "accelerator": None}}
 
 
 def test_sizes_come_from_what_lies_on_the_controller(tmp_path):
@@ -46,9 +59,9 @@ def test_sizes_come_from_what_lies_on_the_controller(tmp_path):
     (tmp_path / "weights" / "sub" / "one").write_bytes(b"12345")
     (tmp_path / "image.tar").write_bytes(b"123")
     archive = str(tmp_path / "image.tar")
-    needs = preflight_report.needs_of({**OPTIONS, "weights_source": str(tmp_path / "weights"), "image_archive": archive})
+    needs = preflight_report.needs_of({**OPTIONS, "weights_source": str(tmp_path / "weights"), "image_archive": archive}, "host")
     assert (needs.weights_bytes, needs.image_bytes, needs.image_source, needs.shm_bytes) == (5, 3, archive, 1024**3)
-    assert preflight_report.needs_of({**OPTIONS, "image_bytes": 9}).image_bytes == 9
+    assert preflight_report.needs_of({**OPTIONS, "image_bytes": 9}, "host").image_bytes == 9
 
 
 def test_a_clone_counts_as_its_files_and_a_snapshot_as_what_it_links_to(tmp_path):
@@ -59,13 +72,13 @@ def test_a_clone_counts_as_its_files_and_a_snapshot_as_what_it_links_to(tmp_path
         path.write_bytes(b"1" * 1000)
     (snapshot / "model.safetensors").symlink_to("../blob")
     for source in (clone, snapshot):
-        assert preflight_report.needs_of({**OPTIONS, "weights_source": str(source)}).weights_bytes == 1000
+        assert preflight_report.needs_of({**OPTIONS, "weights_source": str(source)}, "host").weights_bytes == 1000
 
 
 def test_a_folder_that_is_no_source_of_weights_is_named(tmp_path):
     (tmp_path / "gone").symlink_to("nowhere")
     options = {**OPTIONS, "weights_source": str(tmp_path)}
-    assert preflight_report.needs_of(options).weights_bytes == 0
+    assert preflight_report.needs_of(options, "host").weights_bytes == 0
     (found,) = preflight_report.missing_sources(options)
     assert "weights_source" in str(found.finding)
     assert "gone" in str(found.finding)

@@ -4,62 +4,63 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from functools import cache
+from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files import CONTAINER, LABEL_CLUSTER
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight as preflight
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Needs
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight_report import fold
 from hypothesis import given
 from hypothesis import strategies as st
 
 GIB = 1024**3
+SOUND = Path(__file__).with_name("sound_host.yml")
 PLAN = {
     "name": "lab",
+    "profile": {"detection": {"pci_ids": []}, "checks": []},
+    "container": {"ulimits": {}},
+    "before_start": "",
     "control_interface": "eth0",
     "manage_kernel_globals": True,
     "head": {"name": "node1"},
     "model": {"path": "/models/m"},
     "ports": {"api": 8000, "container_ssh": 2222},
-    "hosts": [{"name": f"node{k}", "address": f"10.0.0.{k}", "nics": ["eth1", "eth1", "eth2"]} for k in (1, 2, 3)],
+    "hosts": [
+        {"name": f"node{k}", "address": f"10.0.0.{k}", "nics": ["eth1", "eth1", "eth2"], "devices": ["/dev/xpu0"], "environment": {}}
+        for k in (1, 2, 3)
+    ],
 }
 THIS, OTHER, ROOT = "a" * 16, "b" * 16, "sha256:" + "a" * 64
-NEEDS = preflight.Needs(
-    shm_bytes=GIB, weights_bytes=20 * GIB, weights_root=ROOT, image_source="lab/serve:1", image_bytes=10 * GIB, disk_margin_bytes=GIB
+NEEDS = Needs(
+    limits={"memlock": "infinity", "nofile": 1024},
+    shm_bytes=GIB,
+    weights_bytes=20 * GIB,
+    weights_root=ROOT,
+    image_source="lab/serve:1",
+    image_bytes=10 * GIB,
+    disk_margin_bytes=GIB,
 )
 
 
 def sound(number):
     """The facts of host number ``number``, which lacks nothing."""
-    return {
-        "system": {"hostname": f"metal{number}", "user_id": 0, "init": "systemd", "python": {"version": "3.8.10"}},
-        "shm": {"size_bytes": GIB},
-        "interfaces": {
-            "lo": {"addresses": ["127.0.0.1/8"]},
-            "eth0": {"addresses": [f"10.0.0.{number}/24"]},
-            "eth1": {"addresses": []},
-            "eth2": {"addresses": []},
-        },
-        "listeners": [],
-        "devices": {"/dev/xpu0": {"kind": "char"}},
-        "engine": {"installed": True, "version": "20.10.24", "data_root": "/var/lib/docker", "images": ["sha256:a"]},
-        "image_receipt": {"image_id": "sha256:a", "reference": "lab/serve:1"},
-        "registry": {"address": "lab:5443", "state": "ok", "detail": "", "image_bytes": None},
-        "filesystems": {
-            "/models/m": {
-                "device": 1,
-                "mount": "/models",
-                "available_bytes": GIB,
-                "holds_bytes": 20 * GIB,
-                "revisions": {THIS: 20 * GIB},
-                "served_revision": THIS,
-            },
-            "/var/lib/docker": {"device": 2, "mount": "/", "available_bytes": GIB, "holds_bytes": None},
-        },
-        "clock": {"asked_at": 100.0, "time": 101.0, "synchronised": True},
-        "resolved": {f"node{k}": f"10.0.0.{k}" for k in (1, 2, 3)},
-    }
+    return json.loads(_sound(number))["host"]
 
 
-def judged(changes=None, before="host", plan=None, needs=NEEDS, **hosts):
-    """The lines that fail just before a stage, node2's facts changed by ``changes`` (path with slashes: value)."""
+@cache
+def _sound(number):
+    return json.dumps(yaml.safe_load(SOUND.read_text().replace("{n}", str(number))))
+
+
+def judged(changes=None, before="host", plan=None, needs=NEEDS, severity="error", **hosts):
+    """The lines that fail just before a stage, node2's facts changed by ``changes`` (path with > : value).
+
+    With the severity ``warning`` those that are only told.
+    """
     facts = {f"node{k}": sound(k) for k in (1, 2, 3)}
     for path, value in (changes or {}).items():
         *parents, last = path.split(">")
@@ -67,17 +68,21 @@ def judged(changes=None, before="host", plan=None, needs=NEEDS, **hosts):
         for parent in parents:
             place = place[parent]
         place[last] = value
-    facts.update(hosts)
-    found = preflight.judge(plan or PLAN, facts, needs, asked_until=105.0)
-    return preflight.fold(one for one in found if one.fails_before(before))
+    facts = {name: {"host": one} if "system" in one else one for name, one in {**facts, **hosts}.items()}
+    needs = dataclasses.replace(needs, before=before)
+    verdict = preflight.judge(plan or PLAN, facts, needs, asked_until=105.0)
+    return fold(one for one in verdict.judgements if one.severity == severity and not one.is_to_do(before))
+
+
+RAILS = {f"eth{k}": {"state": "up", "addresses": [f"10.0.{k}.2/24"]} for k in (1, 2)}
 
 
 def listener(**more):
     return {"port": 2222, "address": "0.0.0.0", "pid": 77, "process": "nginx", "unit": "nginx.service", "container": None, **more}
 
 
-OURS = {"name": "flagos-kunlunxin-serve", "labels": {preflight.LABEL: "lab"}}
-OTHERS = {"name": "shop", "labels": {}}
+OURS = {"name": CONTAINER, "labels": {LABEL_CLUSTER: "lab"}, "running": True, "image": "sha256:a", "environment": {}}
+OTHERS = {"name": "shop", "labels": {}, "running": True, "image": None, "environment": None}
 
 
 def test_a_sound_cluster_passes_every_gate():
@@ -93,11 +98,11 @@ def test_a_sound_cluster_passes_every_gate():
         ({"interfaces>eth0": {"addresses": ["10.0.0.7/24"]}}, "control address: eth0 has 10.0.0.7; expected eth0 with 10.0.0.2"),
         ({"interfaces>eth0": {"addresses": []}}, "eth0 has no address"),
         (
-            {"interfaces": {"bond0": {"addresses": ["10.0.0.2/24"]}, "eth1": {"addresses": []}, "eth2": {"addresses": []}}},
+            {"interfaces": {"bond0": {"addresses": ["10.0.0.2/24"]}, **RAILS}},
             "set cluster_control_interface to bond0",
         ),
         (
-            {"interfaces": {"eth0": {"addresses": ["10.0.0.2/24"]}, "eth2": {"addresses": []}}},
+            {"interfaces": {"eth0": {"addresses": ["10.0.0.2/24"]}, "eth2": RAILS["eth2"]}},
             "rail interfaces: no eth1; expected eth1, eth2",
         ),
         ({"devices>/dev/xpu0": None}, "no /dev/xpu0"),
@@ -122,21 +127,22 @@ def test_what_no_stage_mends_fails_at_once_on_its_host(changes, words):
 @pytest.mark.parametrize(
     ("changes", "stage", "words"),
     [
-        ({"shm>size_bytes": GIB // 16}, "container_engine", "/dev/shm: 64 MiB; expected 1 GiB"),
-        ({"resolved>node1": "127.0.1.1"}, "container_engine", "host names: node1 not at their address"),
-        ({"clock>synchronised": False}, "container_engine", "clock: not synchronised"),
-        ({"engine>version": None}, "image", "container engine: installed, does not answer"),
-        ({"engine>version": None, "engine>installed": False}, "image", "container engine: none"),
+        ({"shm>size_bytes": GIB // 16}, "host", "/dev/shm: 64 MiB; expected 1 GiB"),
+        ({"resolved>node1": "127.0.1.1"}, "host", "host names: node1 not at their address"),
+        ({"clock>synchronised": False}, "host", "time service: not synchronised"),
+        ({"engine>version": None}, "container_engine", "container engine: installed, does not answer"),
+        ({"engine>version": None, "engine>installed": False}, "container_engine", "container engine: none"),
     ],
 )
 def test_what_a_stage_prepares_fails_only_after_it(changes, stage, words):
-    assert judged(changes, before=preflight.STAGES[preflight.STAGES.index(stage) - 1]) == []
-    assert words in judged(changes, before=stage)[0]
+    for before in STAGES[: STAGES.index(stage) + 1]:
+        assert judged(changes, before=before) == []
+    assert words in judged(changes, before=STAGES[STAGES.index(stage) + 1])[0]
 
 
 def test_a_port_that_our_container_holds_is_no_conflict():
     assert judged({"listeners": [listener(container=OURS)]}) == []
-    other_cluster = dict(OURS, labels={preflight.LABEL: "another"})
+    other_cluster = dict(OURS, labels={LABEL_CLUSTER: "another"})
     assert len(judged({"listeners": [listener(container=other_cluster)]})) == 1
 
 
@@ -219,8 +225,8 @@ def test_what_counts_is_what_lies_where_the_weights_will(root, revisions, served
     def lines(available):
         host = sound(2)
         host["filesystems"]["/models/m"] = {**place, "available_bytes": available}
-        found = preflight.judge(PLAN, {"node2": host}, needs, asked_until=105.0)
-        return preflight.fold(one for one in found if one.finding.check == "disk")
+        found = preflight.judge(PLAN, {"node2": {"host": host}}, needs, asked_until=105.0).judgements
+        return fold(one for one in found if one.check == "disk")
 
     assert lines(needed[root] * GIB) == []
     (line,) = lines(needed[root] * GIB - 1)
@@ -267,12 +273,12 @@ def test_weights_are_to_do_until_they_are_there():
 
 def test_an_unreachable_host_is_one_line_and_others_are_still_judged():
     lines = judged({"devices>/dev/xpu0": None}, node3={"unreachable": "Connection timed out"})
-    assert [line.split(":")[0] for line in lines] == ["node2", "node3"]
-    assert "Connection timed out" in lines[1]
+    assert [line.split(":")[0] for line in lines] == ["node3", "node2"]
+    assert "Connection timed out" in lines[0]
 
 
 def test_a_host_without_python_is_one_line():
-    assert "python3: not found" in judged(node3={"broken": "python3:\n not found"})[0]
+    assert "python3: not found" in judged(node3={"host": {"failed": "python3:\n not found"}})[0]
 
 
 def test_hosts_that_share_a_system_name():
@@ -282,8 +288,9 @@ def test_hosts_that_share_a_system_name():
 
 
 def test_a_host_left_out_is_not_judged():
-    facts = {"node1": sound(1)}
-    assert preflight.judge(PLAN, facts, NEEDS, asked_until=105.0) == []
+    verdict = preflight.judge(PLAN, {"node1": {"host": sound(1)}}, NEEDS, asked_until=105.0)
+    assert verdict.judgements == []
+    assert verdict.passed["reachable"] == ["node1"]
 
 
 def test_the_machines_clock_is_not_ours_to_steer():
@@ -302,7 +309,7 @@ def test_one_fault_of_many_hosts_is_one_line():
 def test_a_clock_is_never_blamed_for_the_way_to_the_host(asked, offset, there, back):
     facts = copy.deepcopy(sound(1))
     facts["clock"] = {"asked_at": asked, "time": asked + there + offset, "synchronised": True}
-    found = preflight.judge(PLAN, {"node1": facts}, NEEDS, asked_until=asked + there + back)
+    found = preflight.judge(PLAN, {"node1": {"host": facts}}, NEEDS, asked_until=asked + there + back).judgements
     if abs(offset) < NEEDS.clock_tolerance_seconds:
         assert found == []
     if abs(offset) > NEEDS.clock_tolerance_seconds + 40:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
+
 import pytest
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import runner
 
@@ -59,6 +63,44 @@ def test_counts_take_ansibles_summary():
 def test_a_result_knows_whether_anything_changed():
     hosts = {"node1": runner.HostCounts(changed=1), "node2": runner.HostCounts(changed=2)}
     assert runner.Result("successful", 0, 1.0, {}, hosts, ()).changed == 3
+
+
+FINE = runner.Result("successful", 0, 1.0, {}, {}, ())
+FAILED = dataclasses.replace(FINE, status="failed", rc=2)
+
+
+@pytest.mark.parametrize(
+    ("result", "report", "code"),
+    [
+        (FINE, {"ok": True, "exit_code": 0}, 0),
+        (FINE, {"ok": True, "exit_code": 1}, 1),
+        (FAILED, {"ok": False, "exit_code": 2}, 2),
+        (FAILED, {}, 2),  # it ended before the hosts were judged
+        (FAILED, {"ok": True, "exit_code": 0}, 2),  # it failed after they were
+    ],
+)
+def test_preflight_has_a_code_whatever_came_of_the_run(result, report, code):
+    found = runner.Preflight(result, report)
+    assert (found.exit_code, found.ok) == (code, code < 2)
+
+
+@pytest.mark.parametrize("report", [{"ok": True, "exit_code": 1, "checks": []}, None], ids=["judged", "ended before"])
+def test_preflight_hands_on_what_the_role_wrote(monkeypatch, tmp_path, report, capsys):
+    asked = {}
+
+    def run(playbook, *, extra_vars, **options):
+        asked.update(options, playbook=playbook, **extra_vars)
+        if report:
+            Path(extra_vars["preflight_report_file"]).write_text(json.dumps(report))
+        return FINE if report else FAILED
+
+    monkeypatch.setattr(runner, "run_playbook", run)
+    found = runner.preflight(inventory=tmp_path, before="serve", extra_vars={"x": 1}, limit="node1")
+    assert found.report == (report or {})
+    assert [asked[name] for name in ("playbook", "preflight_before", "x", "limit")] == ["preflight", "serve", 1, "node1"]
+    assert not Path(asked["preflight_report_file"]).exists()
+    assert runner.main(["preflight", "--inventory", str(tmp_path)]) == (1 if report else 2)
+    assert json.loads(capsys.readouterr().out)["exit_code"] == (1 if report else 2)
 
 
 def test_a_missing_inventory_is_refused_before_anything_runs(tmp_path):

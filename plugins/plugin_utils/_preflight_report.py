@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""What preflight found, for people and for programs: lines, a table, and one document."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+
+from ._judgement import Judgement, Severity, listed
+from ._preflight import Verdict
+
+FINE, TOLD, STOPPED = 0, 1, 2
+HOSTS_SHOWN = 6
+PROCESS, ANY_PROCESS = re.compile(r"\bpid [0-9]+"), "pid differs"
+WIDTH = 140
+# Worst first; the last two are no faults of what is there now.
+ERROR, WARNING, TO_DO = "ERROR", "warning", "to do"
+NOT_HERE = "not in the lab"
+
+
+def kind(judgement: Judgement, before: str) -> str:
+    """What a fault is just before a stage: :data:`ERROR`, :data:`WARNING` or :data:`TO_DO`."""
+    if judgement.is_to_do(before):
+        return TO_DO
+    return ERROR if judgement.severity is Severity.ERROR else WARNING
+
+
+def folded(judgements: Iterable[Judgement]) -> list[Finding]:
+    """One finding for each distinct fault, in their order, hosts that share it joined: many hosts with one fault are one line.
+
+    Faults that differ only in the numbers of processes are one: a program has another number on every host.
+    """
+    alike: dict[tuple[str, ...], list[Finding]] = {}
+    for judgement in judgements:
+        key = tuple(PROCESS.sub(ANY_PROCESS, field) for field in judgement.finding[1:])
+        alike.setdefault(key, []).append(judgement.finding)
+    return [
+        Finding(listed([one.host for one in findings], HOSTS_SHOWN), *(findings[0][1:] if len(set(_said(findings))) == 1 else general))
+        for general, findings in alike.items()
+    ]
+
+
+def _said(findings: Iterable[Finding]) -> list[tuple[str, ...]]:
+    return [tuple(finding[1:]) for finding in findings]
+
+
+def fold(judgements: Iterable[Judgement]) -> list[str]:
+    """The folded findings as lines."""
+    return [str(finding) for finding in folded(judgements)]
+
+
+def exit_code(judgements: Iterable[Judgement], before: str) -> int:
+    """:data:`STOPPED` where something stands in the way of a stage, :data:`TOLD` where there are only warnings and things to do."""
+    kinds = {kind(one, before) for one in judgements}
+    return STOPPED if ERROR in kinds else TOLD if kinds else FINE
+
+
+def table(verdict: Verdict, before: str) -> list[str]:
+    """The lines for a terminal: what was looked at, then the faults in rows, the worst first."""
+    rows = [
+        (severity, finding)
+        for severity in (ERROR, WARNING, TO_DO)
+        for finding in folded(one for one in verdict.judgements if kind(one, before) == severity)
+    ]
+    lines = [summary(verdict, before, [severity for severity, _finding in rows])]
+    widths = [max((len(text) for text in column), default=0) for column in ([row[0] for row in rows], [row[1].host for row in rows])]
+    for severity, finding in rows:
+        head = f"  {severity:{widths[0]}}  {finding.host:{widths[1]}}  "
+        text = f"{finding.check}: {finding.observed}; expected {finding.expected}"
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False, break_on_hyphens=False
+        )
+        indent = " " * len(head)
+        lines += textwrap.wrap(
+            finding.remedy,
+            WIDTH,
+            initial_indent=indent + "-> ",
+            subsequent_indent=indent + "   ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def summary(verdict: Verdict, before: str, rows: Sequence[str]) -> str:
+    """The first line: how many of what. ``passed`` and ``not read`` count checks, the others causes."""
+    unread = {check for check, _why in verdict.unread} - verdict.passed.keys() - {one.check for one in verdict.judgements}
+    passed = verdict.passed.keys() - {one.check for one in verdict.judgements}
+    counts = [
+        (rows.count(ERROR), "errors"),
+        (rows.count(WARNING), "warnings"),
+        (rows.count(TO_DO), "to do"),
+        (len(passed), "checks passed"),
+    ]
+    counts += [(len(unread), "not read"), (len(verdict.not_here), NOT_HERE)]
+    hosts = len(verdict.passed.get("reachable", []))
+    shown = [f"{number} {what}" for number, what in counts if number or what in ("errors", "checks passed")]
+    names = f" ({', '.join(verdict.not_here)})" if verdict.not_here else ""
+    return f"before {before}, {hosts} hosts: {', '.join(shown)}{names}"
+
+
+def document(verdict: Verdict, before: str) -> dict[str, Any]:
+    """The result as plain data: ``{"ok", "exit_code", "before", "checks", "passed", "not_read", "not_in_the_lab"}``.
+
+    ``checks`` has one record for each fault on each host, the worst first. A check is in ``passed`` with the hosts where it found
+    nothing, in ``not_read`` with those where it could not look and the reason. ``ok`` is whether nothing stands in the way.
+    """
+    order = [ERROR, WARNING, TO_DO]
+    faults = sorted(verdict.judgements, key=lambda one: order.index(kind(one, before)))
+    code = exit_code(faults, before)
+    return {
+        "ok": code != STOPPED,
+        "exit_code": code,
+        "before": before,
+        "checks": [one.as_dict(before) for one in faults],
+        "passed": [{"check": check, "count": len(hosts), "hosts": hosts} for check, hosts in verdict.passed.items()],
+        "not_read": [{"check": check, "why": why, "hosts": hosts} for (check, why), hosts in verdict.unread.items()],
+        "not_in_the_lab": list(verdict.not_here),
+    }
