@@ -25,7 +25,7 @@ options:
   before:
     description: The stage about to run. What the stages before it establish must be there.
     type: str
-    choices: [host, container_engine, image, weights, serve, verify]
+    choices: [host, rdma, driver, container_engine, image, weights, serve, verify]
     default: host
   shm_size:
     description: Least size of C(/dev/shm), such as V(64g).

@@ -18,7 +18,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings im
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import NOT_FOUND, REMEDIES
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import revision_name
 
-STAGES = ("host", "container_engine", "image", "weights", "serve", "verify")
+STAGES = ("host", "rdma", "driver", "container_engine", "image", "weights", "serve", "verify")
 LABEL = "io.flagos.kunlunxin.cluster"
 OLDEST_PYTHON = "3.8"
 PREPARE = "run prepare.yml"
