@@ -181,11 +181,10 @@ class Listener(object):
                     found[str(port)] = state
                     nearby[str(first)] = port
                     break
-        if ports["any"] and address not in self._any:
-            state = self._listen(address, 0)
-            if address in self._any:
-                found[str(self._any[address])] = state
-        return {"ports": found, "nearby": nearby, "any": self._any.get(address) if ports["any"] else None}
+        if ports["any"]:
+            state = LISTENING if address in self._any else self._listen(address, 0)
+            found[str(self._any.get(address, 0))] = state
+        return {"ports": found, "nearby": nearby, "any": self._any.get(address)}
 
     def _listen(self, address, port):
         if (address, port) in self._sockets:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._network_facts import first_address
 
-from ._blame import Blame, Role, blame
+from ._blame import Blame, Pair, Role, blame
 from ._ports import RAY
 from ._preflight import Judgement
 
@@ -27,7 +27,7 @@ RDMA = "rdma"  # the stage that settles MTU and policy routing of the rails; it 
 # Only the first host's: its dashboard and client server. The range is the workers', on every host.
 RAY_HEAD_PORTS = (8265, 10001)
 SAMPLE_ROOM = 64  # ports from a sample on, one of which is taken where the sample is held
-ANY_PORT = "a port of the system's choice"
+ANY_PORT = ("any", "of the system's choice")
 ASK_SECONDS = 22  # of one host, at worst
 SPREAD = 20  # seconds between the start of the first and the last host of one batch of forks
 STRICT = 1  # rp_filter: drops what came in by another interface than the answer would leave by
@@ -164,7 +164,7 @@ def judge(plan: Data, told: Mapping[str, Data], answers: Mapping[str, Sequence[D
     facts = network_facts(plan, told, chosen)
     asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found]
     purposes = {name: _purposes(plan, name, told[name]) for name in told}
-    return [*facts.judgements, *_merged(_judge_answers(asked, facts, purposes))]
+    return [*facts.judgements, *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
 
 
 # ---- what the facts say
@@ -319,12 +319,16 @@ class _Sign(NamedTuple):
     stage: str | None = None
 
 
-def _judge_answers(asked: Sequence[Asked], facts: Facts, purposes: Mapping[str, Mapping[int, str]]) -> Iterator[_Sign]:
+Purposes = Mapping[str, Mapping[int, tuple[str, str]]]  # by host and port: its number as it is told, and what it is for
+Pairs = Collection[Pair]
+
+
+def _judge_answers(control: str, asked: Sequence[Asked], facts: Facts, purposes: Purposes) -> Iterator[_Sign]:
     for rail in dict.fromkeys(one.answer["rail"] for one in asked):
         here = [one for one in asked if one.answer["rail"] == rail]
         everyone = {(one.asker, one.peer) for one in here}
         astray = {(one.asker, one.peer) for one in here if not _leaves_by(one.answer, rail)}
-        yield from _routes(here, rail, astray, everyone, facts)
+        yield from _routes(here, rail, astray, facts, None if rail == control else RDMA)
         explained = astray | {(peer, asker) for asker, peer in astray}
         rest = [one for one in here if (one.asker, one.peer) not in explained]
         pairs = everyone - explained
@@ -343,32 +347,17 @@ def _is_dead(answer: Data) -> bool:
     return not answer["ping"]["small"] and "ok" not in answer["ports"].values()
 
 
-def _routes(
-    here: Sequence[Asked], rail: str, astray: Collection[tuple[str, str]], everyone: Collection[tuple[str, str]], facts: Facts
-) -> Iterator[_Sign]:
+def _routes(here: Sequence[Asked], rail: str, astray: Pairs, facts: Facts, stage: str | None) -> Iterator[_Sign]:
     """A route is the asker's own affair."""
-    for name in dict.fromkeys(asker for asker, _peer in astray):
-        taken = sorted(
-            {
-                one.answer["route"]["interface"] if one.answer["route"] else ""
-                for one in here
-                if one.asker == name and (name, one.peer) in astray
-            }
-        )
-        peers = tuple(peer for asker, peer in everyone if asker == name and (name, peer) in astray)
-        ways = _listed(f"by {interface}" if interface else "nowhere" for interface in taken)
-        source = facts.ways[name][rail].address.ip
-        yield _Sign(
-            Blame((name,), Role.ASKER, tuple(sorted(peers))),
-            rail,
-            f"packets from {source} to {_listed(sorted(peers))} leave {ways}",
-            f"by {rail}",
-            "mend the routes, or the rules by source address (ip rule, ip route get PEER from SOURCE)",
-            RDMA,
-        )
+    for name in sorted({asker for asker, _peer in astray}):
+        routes = {one.peer: one.answer["route"] for one in here if (one.asker, one.peer) in astray and one.asker == name}
+        ways = _listed(sorted({f"by {route['interface']}" if route else "nowhere" for route in routes.values()}))
+        observed = f"packets from {facts.ways[name][rail].address.ip} to {_listed(sorted(routes))} leave {ways}"
+        remedy = "mend the routes, or the rules by source address (ip rule, ip route get PEER from SOURCE)"
+        yield _Sign(Blame((name,), Role.ASKER, tuple(sorted(routes))), rail, observed, f"by {rail}", remedy, stage)
 
 
-def _dead(here: Sequence[Asked], rail: str, dead: Collection[tuple[str, str]], pairs: Collection[tuple[str, str]]) -> Iterator[_Sign]:
+def _dead(here: Sequence[Asked], rail: str, dead: Pairs, pairs: Pairs) -> Iterator[_Sign]:
     said = {(one.asker, one.peer): one.answer["ping"]["error"] for one in here}
     for one in blame(dead, pairs):
         words = _listed(sorted({said[pair] for pair in one.pairs(dead) if said[pair]}))
@@ -394,7 +383,7 @@ def _between(one: Blame) -> str:
     return {Role.BOTH: f"from and to {peers}", Role.TARGET: f"to {peers}", Role.ASKER: f"from {peers}"}[one.role]
 
 
-def _pings(here: Sequence[Asked], rail: str, pairs: Collection[tuple[str, str]], facts: Facts) -> Iterator[_Sign]:
+def _pings(here: Sequence[Asked], rail: str, pairs: Pairs, facts: Facts) -> Iterator[_Sign]:
     without = [one.asker for one in here if one.answer["ping"]["error"].startswith("ping: ")]
     for name in dict.fromkeys(without):
         error = next(one.answer["ping"]["error"] for one in here if one.asker == name and one.answer["ping"]["error"])
@@ -421,27 +410,33 @@ def _pings(here: Sequence[Asked], rail: str, pairs: Collection[tuple[str, str]],
         yield _Sign(one, rail, observed, "packets of the interfaces' MTU, unfragmented", remedy)
 
 
-def _ports(
-    here: Sequence[Asked], rail: str, pairs: Collection[tuple[str, str]], purposes: Mapping[str, Mapping[int, str]]
-) -> Iterator[_Sign]:
+def _ports(here: Sequence[Asked], rail: str, pairs: Pairs, purposes: Purposes) -> Iterator[_Sign]:
     """Ports are known by what they are for, because one that the system chose has another number on each host."""
-    states: dict[str, dict[tuple[str, str], str]] = {}  # port: pair: state
+    states: dict[tuple[str, str], dict[Pair, str]] = {}  # port: pair: state
     for one in here:
         for port, state in one.answer["ports"].items():
             if state != "not asked":
                 states.setdefault(purposes[one.peer].get(int(port), ANY_PORT), {})[one.asker, one.peer] = state
-    found: dict[tuple[Blame, str], list[str]] = {}
-    for port, answers in states.items():
+    found: dict[tuple[Blame, str], list[tuple[str, str]]] = {}
+    for named, answers in states.items():
         for state in sorted(set(answers.values()) - {"ok"}):
             failing = {pair for pair, answer in answers.items() if answer == state}
             for cause in blame(failing, set(answers) & set(pairs)):
-                found.setdefault((cause, state), []).append(port)
+                found.setdefault((cause, state), []).append(named)
     for (cause, state), ports in found.items():
         yield _port_sign(cause, rail, state, ports)
 
 
-def _port_sign(one: Blame, rail: str, state: str, ports: Sequence[str]) -> _Sign:
-    at = f"at {_listed(ports)}"
+def _named(ports: Sequence[tuple[str, str]]) -> str:
+    """Ports in words, those for one purpose together."""
+    numbers: dict[str, list[str]] = {}
+    for number, purpose in ports:
+        numbers.setdefault(purpose, []).append(number)
+    return _listed(f"{', '.join(one)} ({purpose})" for purpose, one in numbers.items())
+
+
+def _port_sign(one: Blame, rail: str, state: str, ports: Sequence[tuple[str, str]]) -> _Sign:
+    at = f"at port {_named(ports)}"
     who = _between(one)
     firewall = "open it to the cluster's hosts in the firewall" + ("" if one.role in (Role.ALL, Role.PAIR) else f" of {one.hosts[0]}")
     if state == "timeout":
@@ -458,13 +453,13 @@ def _port_sign(one: Blame, rail: str, state: str, ports: Sequence[str]) -> _Sign
     return _Sign(one, rail, f"{state} {who} {at}", "an answer", firewall)
 
 
-def _purposes(plan: Data, name: str, told: Data) -> dict[int, str]:
+def _purposes(plan: Data, name: str, told: Data) -> dict[int, tuple[str, str]]:
     """What the ports of a host are called that the others ask; those of the system's choice are not in it."""
     host = next(one for one in plan["hosts"] if one["name"] == name)
     listening = told["listening"].get(plan["control_interface"], {"nearby": {}})
     sampled = sampled_ports()
-    found = {port: f"port {port} ({purpose})" for port, purpose in ports_of(plan, host).items()}
-    found.update({port: f"port {first} ({sampled[int(first)]})" for first, port in listening["nearby"].items()})
+    found = {port: (str(port), purpose) for port, purpose in ports_of(plan, host).items()}
+    found.update({port: (first, sampled[int(first)]) for first, port in listening["nearby"].items()})
     return found
 
 
