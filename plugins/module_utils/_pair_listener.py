@@ -138,7 +138,7 @@ class Listener(object):
 
     def serve(self):
         """Until nobody is waited for any more."""
-        while self._deadlines:
+        while self._deadlines or self._speaking:
             now = time.monotonic()
             next_deadline = min(list(self._deadlines.values()) + list(self._speaking.values()))
             for key, _events in self._selector.select(max(0.0, next_deadline - now)):
@@ -150,7 +150,7 @@ class Listener(object):
             del self._deadlines[run]
             self._awaited.pop(run, None)
         for connection in [one for one, deadline in self._speaking.items() if deadline <= now]:
-            self._end(connection)
+            self._cut(connection)
 
     def _accept_request(self, control):
         channel, _address = control.accept()
@@ -216,15 +216,27 @@ class Listener(object):
         self._selector.register(connection, selectors.EVENT_READ, self._hear)
 
     def _hear(self, connection):
-        """A line fits in one packet, so that what came with the first bytes is all of it."""
+        """A line fits in one packet, so that what came with the first bytes is all of it.
+
+        Whoever connected hangs up first: the end that does keeps its port for a minute, and these are the ports of a service to come.
+        """
         try:
-            message = parse(connection.recv(4096))
+            received = connection.recv(4096)
+            message = parse(received)
             if message is not None:
                 connection.sendall(line({"name": self._name}))
                 if message.get("say") == "done":
                     self._awaited.get(str(message.get("run")), set()).discard(str(message.get("name")))
-        except OSError:
-            pass  # it asks again, or counts as one that got no answer
+        except OSError:  # it asks again, or counts as one that got no answer
+            received, message = b"?", None
+        if not received:
+            self._end(connection)
+        elif message is None:
+            self._cut(connection)
+
+    def _cut(self, connection):
+        """End a connection without waiting for the other end, and without keeping the port."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._end(connection)
 
     def _end(self, connection):
