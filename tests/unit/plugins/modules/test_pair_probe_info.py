@@ -204,11 +204,10 @@ def test_somebody_who_listens_and_does_not_speak_is_told(listen, monkeypatch):
 def test_strange_words_do_not_end_it(listen, sent):
     told = listen()
     port = told["listening"]["lo"]["any"]
-    with socket.create_connection((HOST, port), timeout=5) as stranger:
-        with contextlib.suppress(OSError):  # it may hang up at once
-            stranger.sendall(sent)
-            stranger.shutdown(socket.SHUT_WR)
-            stranger.recv(100)
+    with socket.create_connection((HOST, port), timeout=5) as stranger, contextlib.suppress(OSError):  # it may hang up at once
+        stranger.sendall(sent)
+        stranger.shutdown(socket.SHUT_WR)
+        stranger.recv(100)
     (answer,) = questions.ask("peer", [question(told)])
     assert answer["ports"] == {str(port): "ok"}
     assert ended()
