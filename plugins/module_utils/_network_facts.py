@@ -356,8 +356,17 @@ def default_route(routes, found):
     return {"interface": route["interface"], "source": source}
 
 
+def first_address(interface):
+    """The first address of IPv4 by which other hosts reach an interface; None where it has none, or where there is no interface."""
+    return next((one["address"] for one in _global(interface)), None)
+
+
+def _global(interface):
+    return [one for one in (interface["addresses"] if interface else []) if ":" not in one["address"] and one["scope"] == "global"]
+
+
 def _source(interface, gateway):
-    own = [one for one in (interface["addresses"] if interface else []) if ":" not in one["address"] and one["scope"] == "global"]
+    own = _global(interface)
     near = [one for one in own if gateway and ipaddress.ip_address(gateway) in _network_of(one)]
     return next((one["address"] for one in near + own), None)
 

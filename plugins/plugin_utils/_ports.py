@@ -8,7 +8,7 @@ from ._values import Gravity, Problems
 
 # ray, doc/source/ray-core/configure.rst: fixed ports of a head, and the range that workers listen on. The port of the head's
 # control store is not here: FlagScale picks a free one at each start.
-_RAY = (
+RAY = (
     (8265, 8265, "Ray's dashboard"),
     (10001, 10001, "Ray's client server"),
     (10002, 19999, "Ray's workers"),
@@ -32,7 +32,7 @@ def check(spec: ClusterSpec, problems: Problems) -> None:
     for purpose, port in ports(spec).items():
         if _FIELDS[purpose] in problems.unreadable:
             continue
-        user = taken.get(port) or next((user for low, high, user in _RAY if low <= port <= high), None)
+        user = taken.get(port) or next((user for low, high, user in RAY if low <= port <= high), None)
         if user:
             variable = _VARIABLES[purpose]
             problems.add(

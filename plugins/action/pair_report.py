@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The action behind the module pair_report: it runs on the controller and asks no host anything."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import judge
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import STAGES, Judgement, fold
+
+
+class ActionModule(ActionBase):
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(
+            argument_spec={
+                "plan": {"type": "dict", "required": True},
+                "listening": {"type": "dict", "required": True},
+                "answers": {"type": "dict", "required": True},
+                "rails": {"type": "list", "elements": "str", "default": []},
+                "before": {"type": "str", "choices": list(STAGES), "default": "host"},
+            }
+        )
+        told = {name: one for name, one in options["listening"].items() if "listening" in one}
+        answers = {name: one["answers"] for name, one in options["answers"].items() if "answers" in one}
+        judgements = [
+            *silent(options["listening"], told, "listen for the other hosts"),
+            *silent({name: options["answers"].get(name, {}) for name in told}, answers, "ask the other hosts"),
+            *judge(options["plan"], told, answers, options["rails"]),
+        ]
+        before = options["before"]
+        failures = fold(one for one in judgements if one.fails_before(before))
+        to_do = fold(one for one in judgements if not one.fails_before(before))
+        for line in to_do:
+            self._display.display("to do: " + line)
+        return dict(
+            result,
+            changed=False,
+            failed=bool(failures),
+            msg="\n".join(failures) or f"{len(told)} hosts asked each other, nothing stands in the way of stage {before}",
+            to_do=to_do,
+            findings=[dict(one.finding.as_dict(), stage=one.stage) for one in judgements],
+        )
+
+
+def silent(results, known, errand):
+    """The hosts that could not do their part, so that what they do not say is not taken for good news."""
+    for name in [name for name in results if name not in known]:
+        one = results[name]
+        why = one.get("module_stderr") or one.get("msg") or "no answer"
+        yield Judgement(Finding(name, "pairs", f"did not {errand}: {why}", "an answer", "bring the host up, or mend what it says"))
