@@ -18,11 +18,12 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import F
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._network_facts import first_address
 
 from ._blame import Blame, Pair, Role, blame
+from ._judgement import Judgement
 from ._ports import RAY
-from ._preflight import Judgement
 
 Data = Mapping[str, Any]
 
+CHECK = "pairs"  # the name under which all of this is reported
 RDMA = "rdma"  # the stage that settles MTU and policy routing of the rails; it never touches the control interface
 # Only the first host's: its dashboard and client server. The range is the workers', on every host.
 RAY_HEAD_PORTS = (8265, 10001)
@@ -64,7 +65,7 @@ class Facts:
     judgements: list[Judgement] = field(default_factory=list)
 
     def say(self, host: str, check: str, observed: str, expected: str, remedy: str, stage: str | None = None) -> None:
-        self.judgements.append(Judgement(Finding(host, check, observed, expected, remedy), stage))
+        self.judgements.append(Judgement(CHECK, Finding(host, check, observed, expected, remedy), stage))
 
 
 def rails_of(plan: Data, host: Data, chosen: Sequence[str] = ()) -> list[str]:
@@ -469,7 +470,7 @@ def _merged(signs: Iterable[_Sign]) -> Iterator[Judgement]:
     for sign in signs:
         rails.setdefault((sign.blame.hosts, sign.observed, sign.expected, sign.remedy, sign.stage), []).append(sign.rail)
     for (hosts, observed, expected, remedy, stage), names in rails.items():
-        yield Judgement(Finding(_listed(hosts), f"rail {_listed(names)}", observed, expected, remedy), stage)
+        yield Judgement(CHECK, Finding(_listed(hosts), f"rail {_listed(names)}", observed, expected, remedy), stage)
 
 
 def _listed(names: Iterable[str]) -> str:
