@@ -16,9 +16,10 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import parse_limit
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report, _wiring_record
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Needs, Severity
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, judge, unfit_exceptions
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._values import Problems
 
 # The stage up to which each of the controller's files is needed.
 NEEDED_BY = {"weights_source": "weights", "image_archive": "image", "image_registry_ca": "image"}
@@ -144,10 +145,16 @@ def needs_of(options, before):
             firmware={part: least_version(version) for part, version in options["firmware"].items()},
             rdma_rate_gbps=options["rdma_rate"],
             idle_bytes=parse_size(options["idle_memory"]),
+            wiring=wiring_of(options["plan"]["topology"]),
         )
     except ValueError as error:
         finding = Finding("localhost", "preflight", error, "sizes such as 64g, versions such as 1.48", "mend the variable that has it")
         raise AnsibleActionFail(str(finding)) from None
+
+
+def wiring_of(topology):
+    """How the hosts are wired, as it was recorded. A record that cannot be read was refused with the plan."""
+    return (_wiring_record.read(topology["file"], Problems()) or {}) if topology["applies"] else {}
 
 
 def least_version(version):

@@ -42,6 +42,7 @@ class Needs:
     :ivar driver_version: the version that the cluster is pinned to; empty where the hosts are only compared with each other.
     :ivar firmware: the least version of parts of the firmware, by the part's name.
     :ivar rdma_rate_gbps: what every RDMA port must have; 0 where the hosts are only compared with each other.
+    :ivar wiring: how each host is wired, as it was recorded; empty where nobody has recorded it.
     :ivar idle_bytes: how much of a device's memory may be used while nobody holds it.
     """
 
@@ -62,6 +63,7 @@ class Needs:
     driver_version: str = ""
     firmware: Mapping[str, str] = field(default_factory=dict)
     rdma_rate_gbps: float = 0.0
+    wiring: Mapping[str, Data] = field(default_factory=dict)
     idle_bytes: int = 1 << 30
 
     def still_to_come(self, stage: str) -> bool:

@@ -15,6 +15,7 @@ from . import (
     _preflight_host,
     _preflight_network,
     _preflight_profile,
+    _preflight_topology,
 )
 from ._judgement import OLDEST_PYTHON, Data, Fault, Judgement, Needs, View, judged
 
@@ -28,6 +29,7 @@ CHECKS = (
     *_preflight_host.CHECKS,
     *_preflight_network.CHECKS,
     *_preflight_accelerator.CHECKS,
+    *_preflight_topology.CHECKS,
     *_preflight_container.CHECKS,
 )
 CLUSTER_CHECKS = _preflight_cluster.CHECKS

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import SHM, UNLIMITED, parse_limit
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._pair_listener import PROGRAM as PAIRS
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import revision_name
 
 from ._judgement import OLDEST_PYTHON, Check, Data, Fault, Said, Severity, Unread, View, listed
@@ -222,10 +223,11 @@ def ports_of(plan: Data, host: Data) -> dict[int, str]:
 
 
 def _ports(view: View) -> Iterator[Said]:
+    """Our own service holds its ports, and for a moment what asked whether they can be reached."""
     ports = ports_of(view.plan, view.host)
     held: dict[int, Data] = {}
     for listener in view.facts["listeners"]:
-        if listener["port"] in ports and not view.is_ours(listener["container"]):
+        if listener["port"] in ports and listener["process"] != PAIRS.decode() and not view.is_ours(listener["container"]):
             held.setdefault(listener["port"], listener)
     for port, listener in held.items():
         yield Fault(f"{port} ({ports[port]}) by {holder(listener)}", "free", "stop it, or give another port")

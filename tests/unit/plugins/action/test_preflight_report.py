@@ -6,7 +6,7 @@ import pytest
 from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
 
 OPTIONS = {
-    "plan": {"name": "lab", "model": {"path": "/models/m"}, "profile": {"checks": []}},
+    "plan": {"name": "lab", "topology": {"applies": False}, "model": {"path": "/models/m"}, "profile": {"checks": []}},
     "shm_size": "1g",
     "limits": {"memlock": "infinity", "nofile": 1024},
     "driver_version": "",

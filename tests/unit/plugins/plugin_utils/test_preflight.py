@@ -27,6 +27,7 @@ PLAN = {
     "control_interface": "eth0",
     "manage_kernel_globals": True,
     "head": {"name": "node1"},
+    "topology": {"applies": False},
     "model": {"path": "/models/m"},
     "ports": {"api": 8000, "container_ssh": 2222},
     "hosts": [

@@ -13,6 +13,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files impo
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _profile
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Needs
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._wiring_record import record_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def plan():
         "control_interface": "eth0",
         "manage_kernel_globals": True,
         "head": {"name": "node1"},
+        "topology": {"applies": True, "named": ["eth0"]},
         "model": {"path": "/models/m"},
         "ports": {"api": 8000, "container_ssh": 2222},
         "profile": {"detection": DETECTION, "checks": PROFILE_CHECKS},
@@ -111,6 +113,12 @@ def put(place, path, value):
     place[last] = value(place[last]) if callable(value) else value
 
 
+def recorded():
+    """How the sound hosts are wired."""
+    facts = {name: sound(number) for number, name in enumerate(HOSTS, 1)}
+    return {name: record_of(one["accelerator"], one["network"], ["eth0"]) for name, one in facts.items()}
+
+
 def judge(changes=None, needs=NEEDS, before="host", not_here=(), host="node3"):
     """The verdict on the cluster with these changes; a path begins with plan, host, network or accelerator and changes ``host``."""
     made, answers = plan(), {name: sound(number) for number, name in enumerate(HOSTS, 1)}
@@ -122,7 +130,7 @@ def judge(changes=None, needs=NEEDS, before="host", not_here=(), host="node3"):
             put(made["hosts"][HOSTS.index(host)]["environment"], rest, value)
         else:
             put(answers[host], path, value)
-    return preflight.judge(made, answers, dataclasses.replace(needs, before=before), 105.0, not_here)
+    return preflight.judge(made, answers, dataclasses.replace(needs, before=before, wiring=recorded()), 105.0, not_here)
 
 
 def process(**more):
@@ -422,6 +430,17 @@ FAULTS = {
             "error",
         )
     ],
+    "wiring": [
+        (
+            {"network>interfaces>eth1>mac": "0c:42:a1:00:00:99"},
+            "interface eth1: mac: 0c:42:a1:00:00:99; expected 0c:42:a1:00:03:01, as recorded",
+            None,
+            "error",
+        )
+    ],
+    "tool's topology": [
+        ({"accelerator>topology>distances>XPU0>NIC1": "PIX"}, "XPU0 and NIC1 PIX instead of PHB; expected the distances", None, "warning")
+    ],
     "marker file": [({"host>files": {"/etc/marker": False}}, "no /etc/marker; expected the file; touch it", None, "error")],
     "helper module": [({"host>modules": {"helper": False}}, "helper is not loaded", "driver", "warning")],
     "link flaps": [
@@ -437,6 +456,8 @@ FAULTS = {
 }
 # What a fault brings with it, on the same host, because it is a fault of its own as well.
 COMPANIONS = {
+    "accelerators": {"wiring"},
+    "number of accelerators": {"wiring"},
     "control interface": {"route to the hosts"},
     "interface names": {"rail interfaces"},
     "rail interfaces": set(),
