@@ -58,13 +58,14 @@ class Host:
 
     def ready(self) -> Host:
         """As ``p800-simulator ready`` leaves it, without its files."""
-        self.state.ofed, self.state.driver, self.state.xdr = "24.01-0.3.3.1", "5.0.21.26", "1.1.0.6"
+        self.state.ofed, self.state.driver = "24.01-0.3.3.1", "5.0.21.26"
         for name, version in (("kunlun", "5.0.21.26"), ("kunlun_peermem", "5.0.21.26"), ("xdr", "1.1.0.6")):
             file = f"/lib/modules/{KERNEL}/extra/{name}.ko"
             self.state.modules[name] = {"version": version, "kernel": KERNEL, "file": file}
             self.put(file, "")
         self.state.indexed = sorted(self.state.modules)
-        self.state.runtime.loaded = ["kunlun", "kunlun_peermem", "xdr"]
+        for name in ("kunlun", "kunlun_peermem", "xdr"):
+            self.state.load(name)
         self.put(TOOL, "")
         return self
 

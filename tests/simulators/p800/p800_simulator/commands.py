@@ -149,9 +149,11 @@ def _ready(places: Places, arguments: argparse.Namespace) -> None:
         state.ofed = arguments.ofed
         _put_driver(places, state, arguments.driver, now.kernel, now.kernel)
         _put_module(state, XDR, arguments.xdr, now.kernel, now.kernel)
-        state.xdr = arguments.xdr
         state.indexed = sorted(state.modules)
-        state.runtime.loaded = [DRIVER, PEER, XDR]
+        for name in (XDR, PEER, DRIVER):
+            state.unload(name)
+        for name in (DRIVER, PEER, XDR):
+            state.load(name)
 
     _changing(places, change)
 
@@ -170,6 +172,10 @@ def _put_driver(places: Places, state: State, version: str, kernel: str, into: s
 
 def _driver_install(places: Places, arguments: argparse.Namespace) -> None:
     def change(state: State, now: live.Live) -> None:
+        machine = render.machine_of(state, now)
+        if machine.driver_runs and machine.holders:
+            users = ", ".join("%s by process %d (%s)" % (holder.path, holder.pid, holder.name) for holder in machine.holders)
+            raise CommandError("device busy: %s" % users)
         kernel = arguments.kernel or now.kernel
         _put_driver(places, state, arguments.version, kernel, arguments.into or kernel)
         state.part_number = arguments.part_number or state.part_number
@@ -194,7 +200,6 @@ def _driver_remove(places: Places, _arguments: argparse.Namespace) -> None:
 
 def _xdr_install(places: Places, arguments: argparse.Namespace) -> None:
     def change(state: State, now: live.Live) -> None:
-        state.xdr = arguments.version
         _put_module(state, XDR, arguments.version, arguments.kernel or now.kernel, now.kernel)
 
     _changing(places, change)
@@ -205,7 +210,6 @@ def _xdr_remove(places: Places, _arguments: argparse.Namespace) -> None:
         if XDR in state.runtime.loaded:
             raise CommandError("xdr is loaded: rmmod xdr first")
         state.modules.pop(XDR, None)
-        state.xdr = None
 
     _changing(places, change)
 

@@ -58,7 +58,7 @@ def wanted(places: Places, machine: Machine) -> Dict[str, Entry]:
         found["/lib/modules/%s/build" % kernel] = Link(source)
     for name in machine.installed_kernels:
         found["/boot/vmlinuz-%s" % name] = File(_NOTE)
-        found["/lib/modules/%s/modules.order" % name] = File("")
+        found["/lib/modules/%s/modules.dep" % name] = File("")
     for module in machine.modules.values():
         found[module.file] = File(_NOTE + "name=%s\nversion=%s\nkernel=%s\n" % (module.name, module.version, module.kernel), 0o644)
     if machine.tool.intel_first:

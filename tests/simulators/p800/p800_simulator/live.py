@@ -32,8 +32,11 @@ class Live:
     clock: int = 0
 
 
-def read(places: Places) -> Live:
-    """Of a host, from /proc, /sys and ``ip``. Below another root only its files are read."""
+def read(places: Places, with_addresses: bool = True) -> Live:
+    """Of a host, from /proc, /sys and ``ip``. Below another root only its files are read.
+
+    :param with_addresses: without them a program is started less.
+    """
     net = places.path("/sys/class/net")
     names = sorted(os.listdir(net)) if os.path.isdir(net) else []
     return Live(
@@ -42,7 +45,7 @@ def read(places: Places) -> Live:
         hostname=_text(places, "/proc/sys/kernel/hostname"),
         modules=_text(places, "/proc/modules"),
         cmdline=_text(places, "/proc/cmdline"),
-        addresses=parse_addresses(_addresses()) if places.is_host else {},
+        addresses=parse_addresses(_addresses()) if places.is_host and with_addresses else {},
         macs={name: _text(places, "/sys/class/net/%s/address" % name) for name in names},
         up=tuple(name for name in names if _text(places, "/sys/class/net/%s/operstate" % name) == "up"),
         clock=int(time.monotonic()),

@@ -32,6 +32,7 @@ def render(machine: Machine, written: Mapping[str, Mapping[str, int]]) -> Tree:
             found["%s/msi_irqs/%d" % (folder(nic.function), irq)] = line("msix")
             found["/proc/irq/%d/smp_affinity_list" % irq] = line(CPUS[nic.function.place.numa], 0o644)
             found["/proc/irq/%d/mlx5_comp%d@pci:%s" % (irq, vector, nic.function.address)] = Folder()
+    found["/sys/class/iommu/dmar0"] = Folder()
     for numa, cpus in CPUS.items():
         found["/sys/devices/system/node/node%d/cpulist" % numa] = line(cpus)
     return found

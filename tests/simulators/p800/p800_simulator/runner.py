@@ -45,20 +45,23 @@ def log(here: places.Places, name: str, argv: Sequence[str]) -> None:
 
 
 def _answer(here: places.Places, name: str, argv: Sequence[str]) -> Answer:
+    """A program is asked with what can be had fast; only when it changes something is all read, and it is asked again."""
     program = programs.BY_NAME[name]
     with locked(here):
-        session = session_of(here)
+        session = session_of(here, program.reads_addresses, with_writes=False)
         if name not in programs.WITHOUT_LOCK:
             answer = program.answer(session, argv)
             if session.changed:
+                session = session_of(here)
+                answer = program.answer(session, argv)
                 show.everything(here, session.state, session.machine.live)
             return answer
     return program.answer(session, argv)
 
 
-def session_of(here: places.Places) -> Session:
-    now = live.read(here)
-    state = show.current(here, now)
+def session_of(here: places.Places, with_addresses: bool = True, with_writes: bool = True) -> Session:
+    now = live.read(here, with_addresses)
+    state = show.current(here, now, with_writes)
     return Session(here, state, render.machine_of(state, now))
 
 

@@ -16,8 +16,11 @@ from .state import Runtime, State, load, save
 MANIFEST = "host-files.json"
 
 
-def current(places: Places, live: Live) -> State:
-    """The state, with what programs wrote to the overlay's files since; a new boot begins with an empty runtime."""
+def current(places: Places, live: Live, with_writes: bool = True) -> State:
+    """The state, with what programs wrote to the overlay's files since; a new boot begins with an empty runtime.
+
+    :param with_writes: without them it is read faster; such a state is never to be kept.
+    """
     state = load(places)
     if live.boot_id != state.boot_id:
         state.boot_id, state.runtime = live.boot_id, Runtime()
@@ -26,7 +29,8 @@ def current(places: Places, live: Live) -> State:
         state.firmware.update(state.pending_firmware)
     else:
         _forget_removed_modules(places, state)
-        absorb(places, state, live)
+        if with_writes:
+            absorb(places, state, live)
     return state
 
 
@@ -50,14 +54,13 @@ def _modules_of_boot(places: Places, state: State, kernel: str) -> None:
             module = state.modules.get(needed, {})
             fits = module.get("kernel") == kernel and needed in state.indexed and (needed != PEER or state.ofed is not None)
             if fits and needed not in state.runtime.loaded:
-                state.runtime.loaded.append(needed)
+                state.load(needed)
 
 
-def absorb(places: Places, state: State, live: Live) -> bool:
-    """Take in what was written to configuration spaces and to writable files; says whether there was anything."""
+def absorb(places: Places, state: State, live: Live) -> None:
+    """Take in what was written to configuration spaces and to writable files."""
     shown = render.overlay(state, live, places.overlay)
     machine = render.machine_of(state, live)
-    changed = False
     spaces = {render_pci.config_path(function): function for function in machine.functions}
     for path, entry in shown.items():
         if not isinstance(entry, tree.File) or not entry.mode & 0o200:
@@ -69,14 +72,12 @@ def absorb(places: Places, state: State, live: Live) -> bool:
             continue
         if found == entry.data:
             continue
-        changed = True
         if path in spaces:
             function = spaces[path]
             pristine = config_space.content(function, {})
             state.runtime.pci[function.address] = config_space.differences(pristine, found)
         else:
             state.runtime.written[path] = normalised(path, found.decode("utf-8", "replace"))
-    return changed
 
 
 def normalised(path: str, text: str) -> str:

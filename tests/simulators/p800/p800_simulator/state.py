@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Iterator, List, Optional
 
 from .places import Places
+from .tree import File, put
 from .wiring import Wiring, parse
 
 VENDORS = ("1d22", "2057")
@@ -26,6 +27,7 @@ class Runtime:
     """What programs wrote since the host was booted; a reboot forgets it.
 
     :ivar loaded: modules in the kernel, in the order they were loaded.
+    :ivar versions: of the loaded modules, as they were when they were loaded.
     :ivar options: that modules were loaded with, by module.
     :ivar pci: bytes written to configuration spaces, by address of the function and offset.
     :ivar qos: ``{"trust", "pfc", ...}`` by interface.
@@ -36,6 +38,7 @@ class Runtime:
     """
 
     loaded: List[str] = field(default_factory=list)
+    versions: Dict[str, str] = field(default_factory=dict)
     options: Dict[str, str] = field(default_factory=dict)
     pci: Dict[str, Dict[str, int]] = field(default_factory=dict)
     qos: Dict[str, Dict[str, Any]] = field(default_factory=dict)
@@ -53,7 +56,6 @@ class State:
     :ivar modules: what lies below /lib/modules/KERNEL/extra, by name: ``{"version", "kernel", "file"}``.
     :ivar indexed: names of the modules that the last depmod found.
     :ivar driver: version of the driver that the installer put there; None before.
-    :ivar xdr: version of XDR; None before it is installed.
     :ivar ofed: version of MLNX_OFED; None for the kernel's own modules.
     :ivar firmware: of all XPUs.
     :ivar pending_firmware: becomes the firmware at the next power cycle.
@@ -69,7 +71,6 @@ class State:
     firmware: Dict[str, str] = field(default_factory=lambda: {"PBL": "1.0", "PCIE": "2.15", "SBL": "1.54", "CPLD": "2.0"})
     pending_firmware: Dict[str, str] = field(default_factory=dict)
     driver: Optional[str] = None
-    xdr: Optional[str] = None
     ofed: Optional[str] = None
     modules: Dict[str, Dict[str, str]] = field(default_factory=dict)
     indexed: List[str] = field(default_factory=list)
@@ -80,6 +81,16 @@ class State:
     faults: Dict[str, Dict[str, str]] = field(default_factory=dict)
     boot_id: str = ""
     runtime: Runtime = field(default_factory=Runtime)
+
+    def load(self, name: str) -> None:
+        """A module whose file is there gets into the kernel."""
+        self.runtime.loaded.append(name)
+        self.runtime.versions[name] = self.modules[name]["version"]
+
+    def unload(self, name: str) -> None:
+        self.runtime.loaded = [other for other in self.runtime.loaded if other != name]
+        self.runtime.versions.pop(name, None)
+        self.runtime.options.pop(name, None)
 
     @property
     def parsed_wiring(self) -> Wiring:
@@ -99,11 +110,7 @@ def load(places: Places) -> State:
 
 
 def save(places: Places, state: State) -> None:
-    part = places.state + ".part"
-    with open(part, "w", encoding="utf-8") as stream:
-        json.dump(asdict(state), stream, indent=1, sort_keys=True)
-        stream.write("\n")
-    os.replace(part, places.state)
+    put(places.state, File(json.dumps(asdict(state), indent=1, sort_keys=True) + "\n", 0o644))
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """SIMULATOR: keeps the overlay as a kernel would: what is written to a file is read back in the kernel's form, GIDs follow the addresses.
 
-One process that waits for three things: a write to one of the overlay's writable files (inotify), a change of an address or a link
-(netlink), and, while a fault counts, a second of time.
+One process that waits for a write to one of the overlay's writable files or another state (inotify), for a change of an address or a
+link (netlink), and, while a fault counts, for a second of time. What it writes itself wakes it once more, when there is nothing to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import live, render, show, tree
 from .places import Places
 from .state import StateError, locked
 
-IN_CLOSE_WRITE = 0x8
+IN_CLOSE_WRITE, IN_MOVED_TO = 0x8, 0x80
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR = 0x1, 0x10
 COUNTING = "counters-rising"
 
@@ -45,7 +45,8 @@ def _refresh(places: Places, files: "_Files") -> bool:
             now = live.read(places)
             state = show.current(places, now)
             show.everything(places, state, now)
-            files.watch(_writable_folders(places, render.overlay(state, now, places.overlay)))
+            files.watch({places.folder}, IN_MOVED_TO)
+            files.watch(_writable_folders(places, render.overlay(state, now, places.overlay)), IN_CLOSE_WRITE)
             return COUNTING in state.faults
     except StateError:  # no host was made yet, or it is being taken away
         return False
@@ -61,12 +62,11 @@ class _Files:
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True)
         self.descriptor: int = self._library.inotify_init()
-        self._watched: Set[str] = set()
 
-    def watch(self, folders: Set[str]) -> None:
-        for folder in sorted(folders - self._watched):
-            if self._library.inotify_add_watch(self.descriptor, folder.encode(), IN_CLOSE_WRITE) >= 0:
-                self._watched.add(folder)
+    def watch(self, folders: Set[str], events: int) -> None:
+        """A folder that is watched already stays so; one that was made anew is another."""
+        for folder in sorted(folders):
+            self._library.inotify_add_watch(self.descriptor, folder.encode(), events)
 
 
 def _notify() -> None:

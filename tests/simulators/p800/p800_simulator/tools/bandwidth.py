@@ -87,4 +87,4 @@ def _text(device: str, gbps: float, in_gbits: bool) -> str:
     )
 
 
-PROGRAM = Program("ib_write_bw", "/usr/bin/ib_write_bw", "perftest's ib_write_bw", answer)
+PROGRAM = Program("ib_write_bw", "/usr/bin/ib_write_bw", "perftest's ib_write_bw", answer, reads_addresses=True)

@@ -59,6 +59,7 @@ class Program:
     :ivar path: where it lies on the host.
     :ivar about: one line for --help.
     :ivar answer: what it does.
+    :ivar reads_addresses: whether its answer depends on the interfaces' addresses.
     :ivar before: what it does outside of the lock, before; an answer ends it.
     """
 
@@ -66,6 +67,7 @@ class Program:
     path: str
     about: str
     answer: Callable[[Session, Sequence[str]], Answer]
+    reads_addresses: bool = False
     before: Optional[Callable[[Places, Sequence[str]], Optional[Answer]]] = None
 
 

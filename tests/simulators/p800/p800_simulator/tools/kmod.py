@@ -86,7 +86,7 @@ def modprobe(session: Session, argv: Sequence[str]) -> Answer:
 
 def _load(session: Session, name: str, options: Sequence[str], dry: bool) -> Optional[str]:
     """Put a module into the kernel; says why it cannot."""
-    machine, state = session.machine, session.state
+    machine = session.machine
     if name in machine.loaded:
         return None
     module = machine.modules.get(name)
@@ -96,8 +96,6 @@ def _load(session: Session, name: str, options: Sequence[str], dry: bool) -> Opt
         return None
     failed = insert(session, module, options)
     if failed is None:
-        state.runtime.loaded.append(name)
-        machine.loaded.append(name)
         return None
     reason = {"format": "Exec format error", "symbol": "Unknown symbol in module, or unknown parameter (see dmesg)"}[failed]
     return "ERROR: could not insert '%s': %s" % (name, reason)
@@ -105,7 +103,7 @@ def _load(session: Session, name: str, options: Sequence[str], dry: bool) -> Opt
 
 def insert(session: Session, module: Module, options: Sequence[str]) -> Optional[str]:
     """What the kernel does with a module's file: ``format`` or ``symbol`` when it refuses."""
-    machine, runtime = session.machine, session.state.runtime
+    machine, state, runtime = session.machine, session.state, session.state.runtime
     session.changed = True
     if module.kernel != machine.live.kernel:
         theirs, ours = vermagic(module.kernel), vermagic(machine.live.kernel)
@@ -116,6 +114,8 @@ def insert(session: Session, module: Module, options: Sequence[str]) -> Optional
         return "symbol"
     if options:
         runtime.options[module.name] = " ".join(options)
+    state.load(module.name)
+    machine.loaded.append(module.name)
     runtime.log.append("%s: loading out-of-tree module taints kernel. (p800-simulator)" % module.name)
     return None
 
@@ -130,8 +130,7 @@ def _busy(session: Session, name: str) -> Optional[str]:
 
 
 def _take_out(session: Session, name: str) -> None:
-    session.state.runtime.loaded = [other for other in session.state.runtime.loaded if other != name]
-    session.state.runtime.options.pop(name, None)
+    session.state.unload(name)
     session.machine.loaded = [other for other in session.machine.loaded if other != name]
     session.changed = True
 
@@ -176,7 +175,6 @@ def insmod(session: Session, argv: Sequence[str]) -> Answer:
     if failed:
         reason = {"format": "Invalid module format", "symbol": "Unknown symbol in module"}[failed]
         return refusal("insmod: ERROR: could not insert module %s: %s" % (path, reason))
-    session.state.runtime.loaded.append(name)
     return Answer()
 
 
@@ -237,7 +235,7 @@ def dmesg(session: Session, argv: Sequence[str]) -> Answer:
 
 
 PROGRAMS = (
-    Program("modprobe", "/usr/sbin/modprobe", "kmod's modprobe, for the modules of a P800", modprobe, install_line),
+    Program("modprobe", "/usr/sbin/modprobe", "kmod's modprobe, for the modules of a P800", modprobe, before=install_line),
     Program("insmod", "/usr/sbin/insmod", "kmod's insmod, for the modules of a P800", insmod),
     Program("rmmod", "/usr/sbin/rmmod", "kmod's rmmod, for the modules of a P800", rmmod),
     Program("modinfo", "/usr/sbin/modinfo", "kmod's modinfo, for the modules of a P800", modinfo),

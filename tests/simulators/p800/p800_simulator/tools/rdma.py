@@ -270,7 +270,7 @@ def _set_rings(session: Session, nic: Nic, words: Sequence[str]) -> Answer:
 OFED_PROGRAMS = (
     Program("ofed_info", "/usr/bin/ofed_info", "MLNX_OFED's ofed_info", ofed_info),
     Program("ibdev2netdev", "/usr/bin/ibdev2netdev", "MLNX_OFED's ibdev2netdev", ibdev2netdev),
-    Program("show_gids", "/usr/sbin/show_gids", "MLNX_OFED's show_gids", show_gids),
+    Program("show_gids", "/usr/sbin/show_gids", "MLNX_OFED's show_gids", show_gids, reads_addresses=True),
     Program("mlnx_qos", "/usr/bin/mlnx_qos", "MLNX_OFED's mlnx_qos", mlnx_qos),
     Program("cma_roce_tos", "/usr/sbin/cma_roce_tos", "MLNX_OFED's cma_roce_tos", cma_roce_tos),
     Program("mlxconfig", "/usr/bin/mlxconfig", "MFT's mlxconfig", mlxconfig),
