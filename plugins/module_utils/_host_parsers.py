@@ -74,8 +74,9 @@ def parse_listeners(text):
         fields = line.split()
         if len(fields) < 10 or fields[3] != LISTEN:
             continue
-        address, port = fields[1].split(":")
-        found.append({"address": _socket_address(address), "port": int(port, 16), "inode": fields[9]})
+        match = re.match(r"((?:[0-9A-Fa-f]{8}){4}|[0-9A-Fa-f]{8}):([0-9A-Fa-f]{4})$", fields[1])
+        if match:
+            found.append({"address": _socket_address(match.group(1)), "port": int(match.group(2), 16), "inode": fields[9]})
     return found
 
 

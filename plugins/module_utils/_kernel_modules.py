@@ -55,3 +55,12 @@ def search_log(text, patterns):
         if hits:
             found.append({"pattern": entry["pattern"], "meaning": entry["meaning"], "line": hits[-1].strip(), "count": len(hits)})
     return found
+
+
+def unfit_pattern(entry):
+    """Why an entry for :func:`search_log` cannot be used, as ``(observed, expected, remedy)``; None where it can."""
+    try:
+        re.compile(entry["pattern"])
+    except re.error as error:
+        return "%s (%s)" % (entry["pattern"], error), "a regular expression", "mend the pattern"
+    return None

@@ -289,6 +289,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _accelerator_facts as facts
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _kernel_modules
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
@@ -303,12 +304,8 @@ def unfit(params):
         for pattern in params["pci_ids"]
         if not PCI_ID.fullmatch(pattern)
     ]
-    for entry in params["kernel_log_patterns"]:
-        try:
-            re.compile(entry["pattern"])
-        except re.error as error:
-            observed = "%s (%s)" % (entry["pattern"], error)
-            found.append(Finding(host, "kernel_log_patterns", observed, "a regular expression", "mend the pattern"))
+    unfit_patterns = map(_kernel_modules.unfit_pattern, params["kernel_log_patterns"])
+    found += [Finding(host, "kernel_log_patterns", *reason) for reason in unfit_patterns if reason]
     return found
 
 

@@ -251,12 +251,14 @@ host:
     listeners: [{address: 0.0.0.0, port: 22, pid: 411, process: sshd, unit: ssh.service, container: null}]
 """
 
+import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_health as health
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _receipt, _registry
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _kernel_modules, _receipt, _registry
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
 
@@ -345,6 +347,9 @@ def main():
         },
         supports_check_mode=True,
     )
+    unfit = [found for found in map(_kernel_modules.unfit_pattern, module.params["kernel_log_patterns"]) if found]
+    if unfit:
+        module.fail_json(msg="\n".join(str(Finding(os.uname().nodename, "kernel_log_patterns", *found)) for found in unfit))
     module.exit_json(changed=False, host=gather(host_tree(module.params), module.params))
 
 

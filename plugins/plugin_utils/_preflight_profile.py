@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _kernel_modules
+
 from ._judgement import STAGES, Check, Data, Fault, Said, Severity, Unread, View
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -39,8 +41,11 @@ def unfit(entry: Mapping[str, Any]) -> str:
         return f"severity {entry['severity']}"
     if entry.get("stage") not in (None, *STAGES):
         return f"stage {entry['stage']}"
-    if kinds == ["kernel_log"] and set(entry["kernel_log"]) != {"pattern", "meaning"}:
-        return "kernel_log takes pattern and meaning"
+    if kinds == ["kernel_log"]:
+        if set(entry["kernel_log"]) != {"pattern", "meaning"}:
+            return "kernel_log takes pattern and meaning"
+        if _kernel_modules.unfit_pattern(entry["kernel_log"]):
+            return f"pattern {entry['kernel_log']['pattern']}"
     unknown = set(entry) - {kinds[0], *needed, "stage", "source"}
     return f"unknown {', '.join(sorted(unknown))}" if unknown else ""
 

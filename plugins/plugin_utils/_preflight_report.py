@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 
 from ._judgement import Judgement, Severity, listed
-from ._preflight import Verdict
+from ._preflight import REACHABLE, Verdict
 
 FINE, TOLD, STOPPED = 0, 1, 2
 HOSTS_SHOWN = 6
@@ -91,14 +91,15 @@ def summary(verdict: Verdict, before: str, rows: Sequence[str]) -> str:
     unread = {check for check, _why in verdict.unread} - verdict.passed.keys() - {one.check for one in verdict.judgements}
     passed = verdict.passed.keys() - {one.check for one in verdict.judgements}
     counts = [
-        (rows.count(ERROR), "errors"),
-        (rows.count(WARNING), "warnings"),
-        (rows.count(TO_DO), "to do"),
-        (len(passed), "checks passed"),
+        (rows.count(ERROR), "error", "errors"),
+        (rows.count(WARNING), "warning", "warnings"),
+        (rows.count(TO_DO), TO_DO, TO_DO),
+        (len(passed), "check passed", "checks passed"),
+        (len(unread), "not read", "not read"),
+        (len(verdict.not_here), NOT_HERE, NOT_HERE),
     ]
-    counts += [(len(unread), "not read"), (len(verdict.not_here), NOT_HERE)]
-    hosts = len(verdict.passed.get("reachable", []))
-    shown = [f"{number} {what}" for number, what in counts if number or what in ("errors", "checks passed")]
+    shown = [f"{number} {one if number == 1 else many}" for number, one, many in counts if number]
+    hosts = len(verdict.passed.get(REACHABLE, []))
     names = f" ({', '.join(verdict.not_here)})" if verdict.not_here else ""
     return f"before {before}, {hosts} hosts: {', '.join(shown)}{names}"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import Verdict
 
 OPTIONS = {
     "plan": {"name": "lab", "topology": {"applies": False}, "model": {"path": "/models/m"}, "profile": {"checks": []}},
@@ -97,3 +101,66 @@ def test_a_missing_source_is_named(option, variable):
 def test_sources_that_are_there_are_no_finding(tmp_path):
     (tmp_path / "file").write_bytes(b"1")
     assert preflight_report.missing_sources({**OPTIONS, "weights_source": str(tmp_path), "registry_ca": str(tmp_path / "file")}) == []
+
+
+def sources(before, **changes):
+    """What the verdict says of the controller's files just before a stage."""
+    verdict = Verdict()
+    preflight_report.take_sources(verdict, {**OPTIONS, **changes}, before)
+    return verdict
+
+
+def test_the_controllers_files_are_missed_only_while_a_stage_will_take_them():
+    gone = {"weights_source": "/nowhere/w", "image_archive": "/nowhere/i", "registry_ca": "/nowhere/c"}
+    assert [one.check for one in sources("host", **gone).judgements] == ["weights_source", "image_archive", "image_registry_ca"]
+    assert [one.check for one in sources("weights", **gone).judgements] == ["weights_source"]
+    assert sources("serve", **gone).judgements == []
+
+
+def test_the_controllers_files_pass_by_name(tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert sources("host", weights_source=str(tmp_path)).passed == {"weights_source": ["localhost"]}
+
+
+QUANTIZED = {
+    "name": "quantization",
+    "json": "/models/m/config.json",
+    "key": "quantization_config",
+    "severity": "error",
+    "remedy": "use others",
+    "stage": "weights",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [('{"quantization_config": {}}', False), ('{"a": 1}', True), ("[1]", True), ("no JSON", False), (None, False)]
+)
+def test_weights_that_lack_what_the_profile_wants_are_refused_before_they_travel(tmp_path, text, found):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    (tmp_path / "model").write_text("x")
+    plan = {**OPTIONS["plan"], "profile": {"checks": [QUANTIZED, {"name": "other", "file": "/x"}]}}
+    verdict = sources("host", plan=plan, weights_source=str(tmp_path))
+    assert [one.check for one in verdict.judgements] == (["quantization"] if found else [])
+    assert sources("serve", plan=plan, weights_source=str(tmp_path)).judgements == []
+    if found:
+        assert verdict.judgements[0].fails_before("host")
+        assert f"localhost: quantization: no quantization_config in {tmp_path}/config.json" in str(verdict.judgements[0].finding)
+
+
+def test_a_report_is_written_whole_or_refused_in_one_line(tmp_path):
+    path = tmp_path / "new" / "report.json"
+    preflight_report.write_report(str(path), {"ok": True})
+    preflight_report.write_report(str(path), {"ok": False})
+    assert json.loads(path.read_text()) == {"ok": False}
+    assert [one.name for one in path.parent.iterdir()] == ["report.json"]
+    with pytest.raises(
+        AnsibleActionFail, match=r"localhost: preflight_report_file: .*; expected a file that can be written; mend the path"
+    ):
+        preflight_report.write_report("/proc/none/report.json", {})
+
+
+@pytest.mark.parametrize("change", [{"firmware": {"SBL": "new"}}, {"disk_margin": "much"}, {"limits": {"nofile": "many"}}])
+def test_a_value_that_cannot_be_read_is_one_line(change):
+    with pytest.raises(AnsibleActionFail, match=r"localhost: preflight: not a .*; mend the variable"):
+        preflight_report.needs_of({**OPTIONS, **change}, "host")

@@ -118,3 +118,33 @@ def test_no_text_breaks_a_parser(text):
     parsers.parse_cgroup(text)
     parsers.parse_mounts(text)
     parsers.parse_version(text)
+
+
+def test_an_environment_of_zeros():
+    text = "A=1\0B='two words'\0#C=3\0=4\0D\0E=x=y\0"
+    assert parsers.parse_environment(text) == {"A": "1", "B": "two words", "E": "x=y"}
+    assert parsers.parse_environment(None) == {}
+
+
+SEGMENTS = """\
+       key      shmid perms       size  cpid  lpid nattch   uid
+         0          3   666       4096    12    12      0  1001
+         0          4   666    x           13    13      2     0
+        -7          5   600       8192    14    14      1     0
+"""
+
+
+def test_shared_segments_by_their_columns():
+    found = parsers.parse_shared_segments(SEGMENTS)
+    assert [(one["key"], one["shmid"], one["size"], one["nattch"]) for one in found] == [(0, 3, 4096, 0), (-7, 5, 8192, 1)]
+    assert parsers.parse_shared_segments(None) == parsers.parse_shared_segments("nothing known\n1 2\n") == []
+
+
+@given(
+    st.text(),
+    st.lists(st.sampled_from([*SEGMENTS.splitlines(), *TCP.splitlines(), "   0: x y 0A 1 2 3 4 5 6", "1: 1:zz 0 0A 0 0 0 0 0 0"])),
+)
+def test_no_text_makes_a_parser_of_this_file_fail(text, lines):
+    for given_text in (text, "\n".join(lines)):
+        for parse in (parsers.parse_environment, parsers.parse_shared_segments, parsers.parse_listeners, parsers.parse_mounts):
+            parse(given_text)

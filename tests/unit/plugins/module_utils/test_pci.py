@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _pci as pci
+from hypothesis import given
+from hypothesis import strategies as st
 
 XPU, NIC = ("1d22", "3686"), ("15b3", "101d")
 SWITCH = "pci0000:3a/0000:3a:01.0/0000:3b:00.0"  # host bridge, root port, upstream port
@@ -66,3 +68,46 @@ def test_what_sysfs_does_not_say_is_not_made_up(captured):
 
 def test_a_host_without_pci_has_no_devices(captured):
     assert pci.devices(captured.tree) == {}
+
+
+def space(*capabilities, length=4096):
+    """A configuration space with extended capabilities: ``(id, place, next place, bytes behind the head)``."""
+    config = bytearray(length)
+    for identifier, place, following, content in capabilities:
+        config[place : place + 4 + len(content)] = (identifier | 1 << 16 | following << 20).to_bytes(4, "little") + content
+    return bytes(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "control"),
+    [
+        (space((0x000D, 0x100, 0, b"\x7f\x00\x1f\x00")), 0x1F),
+        (space((0x0001, 0x100, 0x148, b""), (0x000D, 0x148, 0, b"\x7f\x00\x00\x00")), 0),
+        (space((0x0001, 0x100, 0, b"")), None),
+        (space((0x0001, 0x100, 0x100, b"")), None),  # a list that turns in a circle
+        (space((0x000D, 0xFFC, 0, b""), (0x0001, 0x100, 0xFFC, b"")), None),  # cut short
+        (space(length=64), None),  # what a user who is not root sees
+        (b"\xff" * 4096, None),  # a device that is gone
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_access_control_is_read_from_the_configuration_space(config, control):
+    assert pci.acs_control(config) == control
+
+
+@given(st.binary(max_size=4200))
+def test_no_configuration_space_makes_trouble(config):
+    control = pci.acs_control(b"\0" * 256 + config)
+    assert control is None or 0 <= control <= 0xFFFF
+
+
+def test_only_bridges_have_their_access_control_told(captured):
+    captured.pci(f"{SWITCH}/0000:3c:00.0/0000:3d:00.0", *XPU)
+    folder = captured.root / "sys/bus/pci/devices"
+    for address, class_code in (("0000:3d:00.0", "0x120000"), ("0000:90:00.0", "0x060400"), ("0000:91:00.0", "0x060400")):
+        (folder / address).mkdir(parents=True, exist_ok=True)
+        (folder / address / "class").write_text(class_code + "\n")
+    for address in ("0000:3d:00.0", "0000:90:00.0"):
+        (folder / address / "config").write_bytes(space((0x000D, 0x100, 0, b"\x7f\x00\x1d\x00")))
+    assert pci.access_control(captured.tree) == {"0000:90:00.0": 0x1D}

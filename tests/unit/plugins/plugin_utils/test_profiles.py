@@ -60,6 +60,13 @@ def test_only_namespaced_kernel_parameters_are_set_without_being_asked(name):
         ('BKCL_USE_RDMA: {value: "1"', 'BKCL_USE_RDMA: {value: "1", from: address', "BKCL_USE_RDMA"),
         ('BKCL_USE_RDMA: {value: "1", source: the model card}', 'BKCL_USE_RDMA: {value: "1"}', "source"),
         ("title:", "- title:", ""),
+        ("key: quantization_config", "keys: quantization_config", "no key"),
+        ("severity: warning", "severity: bad", "severity bad"),
+        ("stage: weights", "stage: wait", "stage wait"),
+        ("least: 60", "least: 60\n    file: /x", "one of file, module"),
+        ("name: step timeout", "name: step timeout\n    sort: x", "unknown sort"),
+        ("environment: RAY_CGRAPH_get_timeout\n    least: 60", "kernel_log: {pattern: x}", "pattern and meaning"),
+        ("environment: RAY_CGRAPH_get_timeout\n    least: 60", 'kernel_log: {pattern: "(", meaning: x}', "pattern ("),
     ],
 )
 def test_a_profile_that_does_not_fit_names_file_and_key(old, new, named):
