@@ -89,10 +89,13 @@ def sampled_ports() -> dict[int, str]:
     return {port: f"{purpose}, {low} to {high}" for low, high, purpose in ranges for port in (low, (low + high) // 2, high - SAMPLE_ROOM)}
 
 
-def listen_options(plan: Data, name: str, among: Sequence[str], chosen: Sequence[str] = (), forks: int = 1) -> dict[str, Any]:
+def listen_options(
+    plan: Data, name: str, among: Sequence[str], chosen: Sequence[str] = (), forks: int = 1, more_seconds: float = 0
+) -> dict[str, Any]:
     """The options with which a host listens, for the module pair_probe_info.
 
     :param among: the hosts that take part.
+    :param more_seconds: how long tests of bandwidth take.
     :param forks: how many hosts take their turn at once; what is left waits, and listeners wait for the last one.
     """
     host = next(one for one in plan["hosts"] if one["name"] == name)
@@ -102,7 +105,7 @@ def listen_options(plan: Data, name: str, among: Sequence[str], chosen: Sequence
         "ports": sorted(ports_of(plan, host)),
         "nearby_ports": sorted(sampled_ports()),
         "awaited": [one for one in among if one != name],
-        "seconds": SPREAD + math.ceil(len(among) / max(1, forks)) * ASK_SECONDS,
+        "seconds": more_seconds + SPREAD + math.ceil(len(among) / max(1, forks)) * ASK_SECONDS,
     }
 
 
@@ -141,6 +144,17 @@ def schedule(plan: Data, told: Mapping[str, Data], chosen: Sequence[str] = ()) -
                 }
             )
     return questions
+
+
+def farewells(questions: Mapping[str, Sequence[Data]], answers: Mapping[str, Sequence[Data]]) -> dict[str, list[dict[str, Any]]]:
+    """The questions without their ports and without the ways on which nobody answered: only to say that nothing follows."""
+    found = {}
+    for name, asked in questions.items():
+        reached = {(one["peer"], one["rail"]) for one in answers.get(name, ()) if "ok" in one["ports"].values()}
+        found[name] = [
+            {**one, "ways": [{**way, "ports": []} for way in one["ways"] if (one["peer"], way["rail"]) in reached]} for one in asked
+        ]
+    return found
 
 
 def _question(own: Way, other: Way, listening: Data) -> dict[str, Any]:
