@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             judgements += silent({name: options["networks"].get(name, {}) for name in told}, networks, "tell its counters")
             judgements += _bandwidth.judge(told, measured, networks, request, list(rails))
             figures = _bandwidth.matrix(measured)
-            for line in _bandwidth.table(figures):
+            for line in _bandwidth.table(figures, [host["name"] for host in hosts]):
                 self._display.display(line)
         before = options["before"]
         failures = fold(one for one in judgements if one.fails_before(before))

@@ -162,7 +162,8 @@ def parse_iperf3(text):
         found = inner if isinstance(inner, dict) else {}
     bits = _figure(found.get("bits_per_second"))
     if bits is None:
-        return None, str(answer.get("error") if isinstance(answer, dict) else "") or "no figure in iperf3's answer"
+        error = answer.get("error") if isinstance(answer, dict) else None
+        return None, str(error or "no figure in iperf3's answer")
     return round(bits / 1e9, 3), ""
 
 

@@ -102,11 +102,14 @@ def matrix(measured: Mapping[str, Sequence[Data]]) -> Matrix:
     return found
 
 
-def table(figures: Matrix) -> list[str]:
-    """Lines for people: for each rail, who sends in rows, who receives in columns, in gigabits per second."""
+def table(figures: Matrix, hosts: Sequence[str]) -> list[str]:
+    """Lines for people: for each rail, who sends in rows, who receives in columns, in gigabits per second.
+
+    :param hosts: in the order of the rows.
+    """
     lines = []
     for rail, values in figures.items():
-        names = list(dict.fromkeys(name for pair in values for name in pair))
+        names = [name for name in hosts if any(name in pair for pair in values)]
         width = max(7, *map(len, names))
         lines.append(f"{rail}: Gbit/s from row to column")
         lines.append(" ".join([" " * width, *(name.rjust(width) for name in names)]))

@@ -176,7 +176,8 @@ def judge(plan: Data, told: Mapping[str, Data], answers: Mapping[str, Sequence[D
     :param answers: by host, what the module returned as ``answers``.
     """
     facts = network_facts(plan, told, chosen)
-    asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found]
+    # A host that could not ask is a finding of its own, and why nobody reaches it any more.
+    asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found if one["peer"] in answers]
     purposes = {name: _purposes(plan, name, told[name]) for name in told}
     return [*facts.judgements, *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
 
