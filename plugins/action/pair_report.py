@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import CHECK, judge
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight_report import fold
@@ -23,6 +24,10 @@ class ActionModule(ActionBase):
                 "listening": {"type": "dict", "required": True},
                 "answers": {"type": "dict", "required": True},
                 "rails": {"type": "list", "elements": "str", "default": []},
+                "bandwidth": {"type": "dict"},
+                "networks": {"type": "dict", "default": {}},
+                "bandwidth_ratio": {"type": "float", "default": 0.7},
+                "bandwidth_gbps": {"type": "float", "default": 0},
                 "before": {"type": "str", "choices": list(STAGES), "default": "host"},
             }
         )
@@ -33,6 +38,19 @@ class ActionModule(ActionBase):
             *silent({name: options["answers"].get(name, {}) for name in told}, answers, "ask the other hosts"),
             *judge(options["plan"], told, answers, options["rails"]),
         ]
+        figures = {}
+        if options["bandwidth"] is not None:
+            measured = {name: one["bandwidth"] for name, one in options["bandwidth"].items() if "bandwidth" in one}
+            networks = {name: one["network"] for name, one in options["networks"].items() if "network" in one}
+            request = _bandwidth.Request(ratio=options["bandwidth_ratio"], gbps=options["bandwidth_gbps"])
+            hosts = [host for host in options["plan"]["hosts"] if host["name"] in told]
+            rails = dict.fromkeys(rail for host in hosts for rail in _bandwidth.measured_rails(options["plan"], host, options["rails"]))
+            judgements += silent({name: options["bandwidth"].get(name, {}) for name in told}, measured, "measure the bandwidth")
+            judgements += silent({name: options["networks"].get(name, {}) for name in told}, networks, "tell its counters")
+            judgements += _bandwidth.judge(told, measured, networks, request, list(rails))
+            figures = _bandwidth.matrix(measured)
+            for line in _bandwidth.table(figures, [host["name"] for host in hosts]):
+                self._display.display(line)
         before = options["before"]
         failures = fold(one for one in judgements if one.fails_before(before))
         to_do = fold(one for one in judgements if not one.fails_before(before))
@@ -44,8 +62,18 @@ class ActionModule(ActionBase):
             failed=bool(failures),
             msg="\n".join(failures) or f"{len(told)} hosts asked each other, nothing stands in the way of stage {before}",
             to_do=to_do,
+            bandwidth=nested(figures),
             findings=[dict(one.finding.as_dict(), stage=one.stage) for one in judgements],
         )
+
+
+def nested(figures):
+    """The figures as plain data: ``{rail: {sender: {receiver: figure or None}}}``."""
+    found = {}
+    for rail, values in figures.items():
+        for (sender, receiver), value in values.items():
+            found.setdefault(rail, {}).setdefault(sender, {})[receiver] = value
+    return found
 
 
 def silent(results, known, errand):

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import schedule
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import farewells, schedule
 
 
 class ActionModule(ActionBase):
@@ -18,8 +19,17 @@ class ActionModule(ActionBase):
             argument_spec={
                 "plan": {"type": "dict", "required": True},
                 "listening": {"type": "dict", "required": True},
+                "answers": {"type": "dict"},
                 "rails": {"type": "list", "elements": "str", "default": []},
+                "test_seconds": {"type": "int", "default": 3},
             }
         )
+        plan, rails = options["plan"], options["rails"]
         told = {name: one for name, one in options["listening"].items() if "listening" in one}
-        return dict(result, changed=False, questions=schedule(options["plan"], told, options["rails"]))
+        questions = schedule(plan, told, rails)
+        if options["answers"] is None:
+            return dict(result, changed=False, questions=questions)
+        answers = {name: one["answers"] for name, one in options["answers"].items() if "answers" in one}
+        request = _bandwidth.Request(seconds=options["test_seconds"])
+        tests = _bandwidth.tests(plan, told, answers, request, rails)
+        return dict(result, changed=False, questions=farewells(questions, answers), tests=tests)

@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._bandwidth import longest_seconds, measured_rails
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import listen_options
 
 
-def pair_listeners(plan: Mapping[str, Any], host: str, among: Sequence[str], rails: Sequence[str] = (), forks: int = 1) -> dict[str, Any]:
+def pair_listeners(
+    plan: Mapping[str, Any], host: str, among: Sequence[str], rails: Sequence[str] = (), forks: int = 1, test_seconds: int = 0
+) -> dict[str, Any]:
     """The options with which a host of the plan listens for the others."""
-    names = [one["name"] for one in plan["hosts"]]
-    if host not in names:
-        raise AnsibleFilterError(f"pair_listeners: {host} is not in the plan, which has {', '.join(names)}")
-    return listen_options(plan, host, among, rails, int(forks))
+    known = {one["name"]: one for one in plan["hosts"]}
+    if host not in known:
+        raise AnsibleFilterError(f"pair_listeners: {host} is not in the plan, which has {', '.join(known)}")
+    more = longest_seconds(len(among), len(measured_rails(plan, known[host], rails)), int(test_seconds)) if int(test_seconds) else 0
+    return listen_options(plan, host, among, rails, int(forks), more)
 
 
 class FilterModule:

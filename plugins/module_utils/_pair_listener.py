@@ -20,6 +20,7 @@ import selectors
 import signal
 import socket
 import struct
+import subprocess
 import time
 
 # The number is that of the protocol: a process of another version of it is left to end by itself.
@@ -28,6 +29,7 @@ PROGRAM = b"flagos-pairs"  # what ps and the list of a port's holders show
 LINE_BYTES = 65536
 BACKLOG = 512
 FIRST_REQUEST_SECONDS = 10
+HOLD_SECONDS = 20  # and the test's own: then a host that is held is free again
 SPEAK_SECONDS = 10  # for the line of whoever connects
 LISTENING, HELD = "listening", "held"
 
@@ -36,8 +38,9 @@ def request(wanted):
     """Have listeners opened, by the process that is there or by a new one.
 
     :param wanted: ``name`` (this host's), ``run`` (any text that is the run's own), ``awaited`` (the hosts that will say "done"),
-        ``seconds`` (how long to wait for them) and ``addresses``: for each address ``fixed`` (ports), ``nearby`` (ports, of which the
-        first free one from there on is taken) and ``any`` (whether to take a port of the system's choice).
+        ``seconds`` (how long to wait for them), ``addresses``: for each address ``fixed`` (ports), ``nearby`` (ports, of which the
+        first free one from there on is taken) and ``any`` (whether to take a port of the system's choice), and ``servers``: for each
+        address the command that serves a test of bandwidth, by tool, with ``{port}`` in it; none where none is wanted.
     :returns: for each address ``{"ports": {port: "listening", "held" or why not}, "nearby": {wanted: taken}, "any": port or None}``.
         Ports that are keys are text, as in JSON.
     """
@@ -135,6 +138,9 @@ class Listener(object):
         self._awaited = {}  # run: hosts that have not said "done"
         self._deadlines = {"": time.monotonic() + FIRST_REQUEST_SECONDS}  # run: when it is given up
         self._speaking = {}  # connection: when it must have spoken
+        self._servers = {}  # address: tool: command
+        self._queue = []  # (connection, message): who wants this host for itself, the first one has it
+        self._server = None  # the process that serves the test of the first one
 
     def serve(self):
         """Until nobody is waited for any more."""
@@ -166,6 +172,7 @@ class Listener(object):
 
     def _open(self, wanted):
         self._name = wanted["name"]
+        self._servers.update(wanted["servers"])
         self._deadlines.pop("", None)
         self._deadlines[wanted["run"]] = time.monotonic() + wanted["seconds"]
         self._awaited[wanted["run"]] = set(wanted["awaited"])
@@ -223,6 +230,13 @@ class Listener(object):
         try:
             received = connection.recv(4096)
             message = parse(received)
+            if any(one is connection for one, _message in self._queue):
+                message = None  # who has the host or waits for it has said all there is to say
+            elif message is not None and message.get("say") == "hold":
+                self._queue.append((connection, message))
+                self._speaking[connection] = max(self._deadlines.values(), default=0.0)
+                self._serve_first()
+                return
             if message is not None:
                 connection.sendall(line({"name": self._name}))
                 if message.get("say") == "done":
@@ -234,6 +248,19 @@ class Listener(object):
         elif message is None:
             self._cut(connection)
 
+    def _serve_first(self):
+        """Give the host to the first in the queue, unless somebody has it."""
+        if self._server is not None or not self._queue:
+            return
+        connection, message = self._queue[0]
+        self._server = _Server(self._servers.get(connection.getsockname()[0], {}).get(str(message.get("serve"))), connection)
+        seconds = message.get("seconds")
+        self._speaking[connection] = time.monotonic() + HOLD_SECONDS + (seconds if isinstance(seconds, int) and 0 < seconds < 600 else 0)
+        try:
+            connection.sendall(line({"name": self._name, "port": self._server.port}))
+        except OSError:
+            self._cut(connection)
+
     def _cut(self, connection):
         """End a connection without waiting for the other end, and without keeping the port."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -243,3 +270,36 @@ class Listener(object):
         self._speaking.pop(connection, None)
         self._selector.unregister(connection)
         connection.close()
+        if self._server is not None and self._server.connection is connection:
+            self._server.stop()
+            self._server = None
+        self._queue = [one for one in self._queue if one[0] is not connection]
+        self._serve_first()
+
+
+class _Server(object):
+    """The tool that serves the test of whoever has the host; no process where the test only wants the host quiet.
+
+    :ivar port: where it listens, or None.
+    """
+
+    def __init__(self, command, connection):
+        self.connection, self.port, self._process = connection, None, None
+        if command is None:
+            return
+        with socket.socket(connection.family, socket.SOCK_STREAM) as one:
+            one.bind((connection.getsockname()[0], 0))
+            port = one.getsockname()[1]
+        with contextlib.suppress(OSError):
+            self._process = subprocess.Popen(  # pylint: disable=consider-using-with
+                [part.replace("{port}", str(port)) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            self.port = port
+
+    def stop(self):
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()

@@ -203,11 +203,17 @@ def _connected(source, destination, port):
     return connection
 
 
+def say_done(name, questions):
+    """Tell every peer that this host has no more questions, over the ways that are known to work."""
+    for question in questions:
+        _say_done(name, question, None)
+
+
 def _say_done(name, question, answers):
     """At the first address that answered and takes it; where none does, the peer waits until its deadline."""
     for place, way in enumerate(question["ways"]):
         for address, port in question["done"]:
-            if address != way["destination"] or answers[place]["ports"].get(str(port)) != OK:
+            if address != way["destination"] or (answers is not None and answers[place]["ports"].get(str(port)) != OK):
                 continue
             with contextlib.suppress(OSError), _connected(way["source"], address, port) as connection:
                 if _said(connection, {"say": "done", "run": question["run"], "name": name}) is not None:

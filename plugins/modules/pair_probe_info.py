@@ -21,9 +21,11 @@ version_added: 0.2.0
 author: FlagOS contributors (@flagos-ai)
 options:
   mode:
-    description: Listen, and read the network as M(flagos.kunlunxin.network_info) does, or ask.
+    description:
+      - V(listen) to listen, and to read the network as M(flagos.kunlunxin.network_info) does; V(ask) to ask.
+      - V(measure) to measure the bandwidth to other hosts, which takes seconds for each O(tests). No host has two tests at once.
     type: str
-    choices: [listen, ask]
+    choices: [listen, ask, measure]
     required: true
   name:
     description: The name of this host in the plan.
@@ -35,7 +37,7 @@ options:
     elements: str
     default: []
   seconds:
-    description: With O(mode=listen), how long to wait for them.
+    description: With O(mode=listen), how long to wait for them; with O(mode=measure), how long for both hosts of a test to be free.
     type: float
     default: 60
   interfaces:
@@ -56,8 +58,61 @@ options:
     type: list
     elements: int
     default: []
+  bandwidth:
+    description: With O(mode=listen), whether to serve tests of bandwidth; with O(mode=ask), whether they follow, so that others still wait.
+    type: bool
+    default: false
+  tests:
+    description: With O(mode=measure), the tests, as P(flagos.kunlunxin.pair_schedule#module) makes them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      peer:
+        description: Name of the other host.
+        type: str
+        required: true
+      rail:
+        description: Name of the interface.
+        type: str
+        required: true
+      tool:
+        description: What measures.
+        type: str
+        choices: [iperf3, ib_write_bw]
+        required: true
+      source:
+        description: This host's address on the rail.
+        type: str
+        required: true
+      destination:
+        description: The other host's.
+        type: str
+        required: true
+      port:
+        description: The other host's RV(listening), C(any) of the rail.
+        type: int
+        required: true
+      own_port:
+        description: This host's, likewise.
+        type: int
+        required: true
+      seconds:
+        description: How long to send.
+        type: int
+        required: true
+      device:
+        description: This host's RDMA device, for V(ib_write_bw).
+        type: str
+      device_port:
+        description: Its port.
+        type: str
+      gid:
+        description: The index of the GID.
+        type: int
   questions:
     description:
+      - With O(mode=measure), only O(questions[].done) and the addresses of O(questions[].ways) are used, to say that nothing follows.
       - With O(mode=ask), one entry for each other host, as P(flagos.kunlunxin.pair_schedule#module) makes them from what all hosts said
         when they listened.
     type: list
@@ -144,6 +199,16 @@ network:
   description: The facts of the network, as RV(flagos.kunlunxin.network_info#module:network).
   returned: with O(mode=listen)
   type: dict
+tools:
+  description: What the host has to measure bandwidth with.
+  returned: with O(mode=listen)
+  type: list
+  elements: str
+bandwidth:
+  description: One entry for each of O(tests), with C(peer), C(rail), C(tool), C(gbps) (null where it cannot be told) and C(error).
+  returned: with O(mode=measure)
+  type: list
+  elements: dict
 run:
   description: By what the listening process knows for whom it waits.
   returned: with O(mode=listen)
@@ -201,7 +266,12 @@ answers:
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _network_facts, _pair_listener, _pair_questions
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import (
+    _network_facts,
+    _pair_bandwidth,
+    _pair_listener,
+    _pair_questions,
+)
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
 WAY = dict(
@@ -217,12 +287,26 @@ WAY = dict(
     ),
 )
 
+TEST = dict(
+    peer=dict(type="str", required=True),
+    rail=dict(type="str", required=True),
+    tool=dict(type="str", choices=["iperf3", "ib_write_bw"], required=True),
+    source=dict(type="str", required=True),
+    destination=dict(type="str", required=True),
+    port=dict(type="int", required=True),
+    own_port=dict(type="int", required=True),
+    seconds=dict(type="int", required=True),
+    device=dict(type="str"),
+    device_port=dict(type="str"),
+    gid=dict(type="int"),
+)
+
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(
             HOST_TREE_ARGUMENTS,
-            mode=dict(type="str", choices=["listen", "ask"], required=True),
+            mode=dict(type="str", choices=["listen", "ask", "measure"], required=True),
             name=dict(type="str", required=True),
             awaited=dict(type="list", elements="str", default=[]),
             seconds=dict(type="float", default=60),
@@ -230,6 +314,8 @@ def main():
             address=dict(type="str"),
             ports=dict(type="list", elements="int", default=[]),
             nearby_ports=dict(type="list", elements="int", default=[]),
+            bandwidth=dict(type="bool", default=False),
+            tests=dict(type="list", elements="dict", default=[], options=TEST),
             questions=dict(
                 type="list",
                 elements="dict",
@@ -246,24 +332,32 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
+    name, questions = params["name"], params["questions"]
     if params["mode"] == "ask":
-        module.exit_json(changed=False, answers=_pair_questions.ask(params["name"], params["questions"]))
+        module.exit_json(changed=False, answers=_pair_questions.ask(name, questions, finish=not params["bandwidth"]))
+    if params["mode"] == "measure":
+        found = _pair_bandwidth.measure(name, params["tests"], params["seconds"])
+        _pair_questions.say_done(name, questions)
+        module.exit_json(changed=False, bandwidth=found)
     network = _network_facts.network(host_tree(params))
     run = str(uuid.uuid4())
     try:
-        module.exit_json(changed=False, network=network, run=run, listening=listen(params, run, network["interfaces"]))
+        listening = listen(params, run, network)
     except OSError as error:
-        module.fail_json(msg="%s: cannot listen: %s" % (params["name"], error))
+        module.fail_json(msg="%s: cannot listen: %s" % (name, error))
+    module.exit_json(changed=False, network=network, run=run, listening=listening, tools=_pair_bandwidth.tools())
 
 
-def listen(params, run, found):
+def listen(params, run, network):
     """Have the ports of the job opened on the control address, and one port of any number on every interface."""
-    addresses = {}
+    found, addresses, servers = network["interfaces"], {}, {}
     for name in params["interfaces"]:
         is_control = name == params["interfaces"][0]
         address = params["address"] if is_control else _network_facts.first_address(found.get(name))
         if address is not None:
             addresses[name] = address
+            if params["bandwidth"] and name in found:
+                servers[address] = _pair_bandwidth.servers(address, _pair_bandwidth.verbs_of(found[name], network["rdma"]))
     control = params["address"]
     answer = _pair_listener.request(
         {
@@ -279,6 +373,7 @@ def listen(params, run, found):
                 }
                 for address in addresses.values()
             },
+            "servers": servers,
         }
     )
     return {name: dict(answer[address], address=address) for name, address in addresses.items()}

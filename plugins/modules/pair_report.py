@@ -32,6 +32,23 @@ options:
     type: list
     elements: str
     default: []
+  bandwidth:
+    description: Likewise of the one that measured, where bandwidth was asked for. The figures are printed as one table for each rail.
+    type: dict
+  networks:
+    description: With O(bandwidth), for each host the registered result of M(flagos.kunlunxin.network_info) after all tests.
+    type: dict
+    default: {}
+  bandwidth_ratio:
+    description: An outlier has less than this part of what is expected.
+    type: float
+    default: 0.7
+  bandwidth_gbps:
+    description:
+      - What is expected, in gigabits per second. With V(0) it is the rate of the ports where RDMA was measured, and the median of the
+        rail where TCP was, which depends on the hosts' processors.
+    type: float
+    default: 0
   before:
     description: The stage about to run. What the stages before it establish must be there.
     type: str
@@ -68,6 +85,10 @@ to_do:
   returned: always
   type: list
   elements: str
+bandwidth:
+  description: By rail, sender and receiver, gigabits per second; null where a test gave no figure. Empty where none was asked for.
+  returned: always
+  type: dict
 findings:
   description: Every finding with host, check, observed, expected, remedy and the stage that mends it, if any.
   returned: always

@@ -27,6 +27,15 @@ options:
     type: list
     elements: str
     default: []
+  answers:
+    description:
+      - For each host the registered result of M(flagos.kunlunxin.pair_probe_info) that asked. With it, RV(tests) are made for the ways
+        on which somebody answered, and RV(questions) are only to say that nothing follows.
+    type: dict
+  test_seconds:
+    description: How long each test sends.
+    type: int
+    default: 3
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
 attributes:
@@ -51,5 +60,9 @@ RETURN = r"""
 questions:
   description: By host, the option O(flagos.kunlunxin.pair_probe_info#module:questions).
   returned: always
+  type: dict
+tests:
+  description: By host, the option O(flagos.kunlunxin.pair_probe_info#module:tests).
+  returned: with O(answers)
   type: dict
 """

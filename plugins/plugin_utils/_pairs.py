@@ -90,10 +90,13 @@ def sampled_ports() -> dict[int, str]:
     return {port: f"{purpose}, {low} to {high}" for low, high, purpose in ranges for port in (low, (low + high) // 2, high - SAMPLE_ROOM)}
 
 
-def listen_options(plan: Data, name: str, among: Sequence[str], chosen: Sequence[str] = (), forks: int = 1) -> dict[str, Any]:
+def listen_options(
+    plan: Data, name: str, among: Sequence[str], chosen: Sequence[str] = (), forks: int = 1, more_seconds: float = 0
+) -> dict[str, Any]:
     """The options with which a host listens, for the module pair_probe_info.
 
     :param among: the hosts that take part.
+    :param more_seconds: how long tests of bandwidth take.
     :param forks: how many hosts take their turn at once; what is left waits, and listeners wait for the last one.
     """
     host = next(one for one in plan["hosts"] if one["name"] == name)
@@ -103,7 +106,7 @@ def listen_options(plan: Data, name: str, among: Sequence[str], chosen: Sequence
         "ports": sorted(ports_of(plan, host)),
         "nearby_ports": sorted(sampled_ports()),
         "awaited": [one for one in among if one != name],
-        "seconds": SPREAD + math.ceil(len(among) / max(1, forks)) * ASK_SECONDS,
+        "seconds": more_seconds + SPREAD + math.ceil(len(among) / max(1, forks)) * ASK_SECONDS,
     }
 
 
@@ -144,6 +147,17 @@ def schedule(plan: Data, told: Mapping[str, Data], chosen: Sequence[str] = ()) -
     return questions
 
 
+def farewells(questions: Mapping[str, Sequence[Data]], answers: Mapping[str, Sequence[Data]]) -> dict[str, list[dict[str, Any]]]:
+    """The questions without their ports and without the ways on which nobody answered: only to say that nothing follows."""
+    found = {}
+    for name, asked in questions.items():
+        reached = {(one["peer"], one["rail"]) for one in answers.get(name, ()) if "ok" in one["ports"].values()}
+        found[name] = [
+            {**one, "ways": [{**way, "ports": []} for way in one["ways"] if (one["peer"], way["rail"]) in reached]} for one in asked
+        ]
+    return found
+
+
 def _question(own: Way, other: Way, listening: Data) -> dict[str, Any]:
     """A port on which nothing can answer is not asked; what keeps the host from listening is a finding of its own."""
     ports = sorted((int(port), state) for port, state in listening["ports"].items() if state in ("listening", "held"))
@@ -163,7 +177,8 @@ def judge(plan: Data, told: Mapping[str, Data], answers: Mapping[str, Sequence[D
     :param answers: by host, what the module returned as ``answers``.
     """
     facts = network_facts(plan, told, chosen)
-    asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found]
+    # A host that could not ask is a finding of its own, and why nobody reaches it any more.
+    asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found if one["peer"] in answers]
     purposes = {name: _purposes(plan, name, told[name]) for name in told}
     return [*facts.judgements, *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
 

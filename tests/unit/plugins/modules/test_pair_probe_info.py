@@ -226,7 +226,9 @@ def test_requests_are_answered_where_it_listens_already(listen):
     with socket.socket(socket.AF_UNIX) as channel:
         channel.connect(_pair_listener.CONTROL)
         channel.settimeout(5)
-        channel.sendall(_pair_listener.line({"name": "host", "run": str(uuid.uuid4()), "awaited": [], "seconds": 1, "addresses": {}}))
+        channel.sendall(
+            _pair_listener.line({"name": "host", "run": str(uuid.uuid4()), "awaited": [], "seconds": 1, "addresses": {}, "servers": {}})
+        )
         assert _pair_listener.read_line(channel) == {"addresses": {}}
 
 

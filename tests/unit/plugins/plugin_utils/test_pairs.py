@@ -440,6 +440,16 @@ def test_two_causes_are_two_lines(cluster):
     assert sorted(line.split(":")[0] for line in cluster.lines()) == ["node3", "node4"]
 
 
+def test_what_is_said_of_a_host_that_could_not_ask_is_left_out(cluster):
+    found = answered(pairs.schedule(cluster.plan, cluster.told))
+    del found["node3"]
+    for answers in found.values():
+        for answer in answers:
+            if answer["peer"] == "node3":
+                silence(lambda *_any: True)("", answer)
+    assert pairs.judge(cluster.plan, cluster.told, found) == []
+
+
 STATES = ("ok", "timeout", "refused", "silent", "not asked", "answered by node2", "No route to host")
 
 
