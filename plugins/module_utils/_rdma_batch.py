@@ -267,10 +267,10 @@ def _traffic_classes(wish, host):
         return []
     found = []
     _need(host, "traffic class", "cma_roce_tos" in host["tools"], "no cma_roce_tos", "install the OFED that has it, or leave it out")
-    names = [host["network"]["interfaces"][name]["rdma"] for name in wish["interfaces"]]
-    for name, device in zip(wish["interfaces"], names):
-        _need(host, "traffic class of %s" % name, device is not None, "no RDMA device", "load its driver, or leave it out")
-    for device in sorted(set(names)):
+    devices = {name: host["network"]["interfaces"][name]["rdma"] for name in wish["interfaces"]}
+    for name in wish["interfaces"]:
+        _need(host, "traffic class of %s" % name, devices[name] is not None, "no RDMA device", "load its driver, or leave it out")
+    for device in sorted(set(devices.values())):
         found.append(setting(wish["traffic_class"], kind="roce_tos", device=device))
         for port in sorted(host["network"]["rdma"][device]["ports"]):
             path = "/sys/class/infiniband/%s/tc/%s/traffic_class" % (device, port)

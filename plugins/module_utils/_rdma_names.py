@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 
+from . import _rdma_state as state
 from ._rdma_batch import UnfitError, has_mac
-from ._rdma_state import LINK_FILES, LINK_PREFIX, link_text
 
 
 def misnamed(wish, host):
@@ -23,10 +23,16 @@ def misnamed(wish, host):
         holders = [other for other in sorted(found) if found[other]["kind"] == "physical" and has_mac(found[other], mac)]
         if not holders:
             there = ", ".join("%s %s" % (other, found[other]["mac"]) for other in sorted(found) if found[other]["kind"] == "physical")
-            raise UnfitError(host["name"], "RDMA interface %s" % name, "no interface has %s; there are %s" % (mac, there), mac, "correct rdma_macs")
+            raise UnfitError(
+                host["name"], "RDMA interface %s" % name, "no interface has %s; there are %s" % (mac, there), mac, "correct rdma_macs"
+            )
         if wish["control_interface"] in holders:
             raise UnfitError(
-                host["name"], "RDMA interface %s" % name, "%s is the control interface's" % mac, "the address of another", "correct rdma_macs"
+                host["name"],
+                "RDMA interface %s" % name,
+                "%s is the control interface's" % mac,
+                "the address of another",
+                "correct rdma_macs",
             )
         wrong.append(name)
     return wrong
@@ -38,4 +44,9 @@ def link_files(wish, host):
         return {}
     found = host["network"]["interfaces"]
     macs = {name: wish["macs"].get(name) or (found.get(name) or {}).get("permanent_mac") for name in wish["interfaces"]}
-    return {os.path.join(LINK_FILES, "%s%s.link" % (LINK_PREFIX, name)): link_text(name, macs[name].lower()) for name in macs if macs[name]}
+    return {link_file(name): state.link_text(name, macs[name].lower()) for name in macs if macs[name]}
+
+
+def link_file(name):
+    """The file that names an interface."""
+    return os.path.join(state.LINK_FILES, "%s%s.link" % (state.LINK_PREFIX, name))

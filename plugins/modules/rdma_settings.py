@@ -198,7 +198,9 @@ import os
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_host, _rdma_knobs as knobs, _rdma_names, _rdma_state as state
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_host, _rdma_names
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_knobs as knobs
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_state as state
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, settle
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._login import login
@@ -313,7 +315,9 @@ class Transaction:
         changes = []
         before, after = knobs.shown(now) + "\n", knobs.shown(entry["value"]) + "\n"
         for step in knobs.steps(entry["knob"], now, entry["value"]):
-            made = Change(knobs.described(step), knobs.name(entry["knob"]), before, after, lambda _module, step=step: state.take(step, self.tree))
+            made = Change(
+                knobs.described(step), knobs.name(entry["knob"]), before, after, lambda _module, step=step: state.take(step, self.tree)
+            )
             changes.append(made)
             before = after
         return changes
@@ -325,7 +329,14 @@ class Transaction:
             return []
         action = "systemctl %s %s" % ("enable" if self.wanted else "disable", state.UNIT)
         words = {True: "enabled\n", False: "disabled\n"}
-        return [Change(action, state.UNIT, words[is_on], words[bool(self.wanted)], lambda _module: state.settle_unit(bool(self.wanted)))]
+
+        def make(_module):
+            if not self.wanted:
+                with contextlib.suppress(state.StepError):  # it has run only where the host was started since
+                    state.take(["systemctl", "stop", state.UNIT], self.tree)
+            state.settle_unit(bool(self.wanted))
+
+        return [Change(action, state.UNIT, words[is_on], words[bool(self.wanted)], make)]
 
     def _remove(self, _module):
         """The timer needs the program until the confirmation, which then removes the folder."""
