@@ -26,7 +26,10 @@ def main(argv=None):
         sys.stderr.write(__doc__)
         return 2
     with state.alone():
-        refused = actions[arguments[0]](state.Folder(arguments[1]))
+        try:
+            refused = actions[arguments[0]](state.Folder(arguments[1]))
+        except state.UnreadableError as error:
+            refused = [str(error)]
     sys.stderr.write("".join(line + "\n" for line in refused))
     return 1 if refused else 0
 

@@ -44,6 +44,17 @@ class StepError(Exception):
         super().__init__("%s: %s" % (self.step, reason))
 
 
+class UnreadableError(Exception):
+    """A file of the stage that the stage did not write. Guessing what it held would lose the values from before.
+
+    :ivar path: the file.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        super().__init__("%s is not what the stage rdma writes" % path)
+
+
 class Folder:
     """The files of the stage.
 
@@ -58,13 +69,22 @@ class Folder:
         self.program = os.path.join(path, "rdma.pyz")
 
     def load(self, path):
-        """The content of one of the files; None when it is not there. One that cannot be read is a ValueError: guessing would lose values."""
+        """The content of one of the files; None when it is not there.
+
+        :raises UnreadableError: see above.
+        """
         text = read_text(path)
-        return None if text is None else json.loads(text)
+        try:
+            found = None if text is None else json.loads(text)
+        except ValueError as error:
+            raise UnreadableError(path) from error
+        if found is not None and not (isinstance(found, dict) and isinstance(found.get("settings"), list)):
+            raise UnreadableError(path)
+        return found
 
     def settings(self, path):
         """The settings of batch or originals, in their order; none when there is no such file."""
-        return (self.load(path) or {}).get("settings", [])
+        return (self.load(path) or {"settings": []})["settings"]
 
 
 def read_text(path):

@@ -472,6 +472,10 @@ def main():
             if module.params["state"] == "confirmed":
                 module.exit_json(**confirm(module))
             module.exit_json(**change(module))
+    except state.UnreadableError as error:
+        remedy = "put it back, or remove it; without originals.json a reset finds nothing to bring back"
+        found = UnfitError(os.uname().nodename, error.path, "not what the stage rdma writes", "its JSON", remedy)
+        module.fail_json(msg=str(found), finding=found.finding.as_dict())
     except UnfitError as error:
         module.fail_json(msg=str(error), finding=error.finding.as_dict())
 

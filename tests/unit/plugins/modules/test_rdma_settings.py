@@ -290,6 +290,8 @@ def test_a_run_before_the_confirmation_keeps_the_way_back(host):
     host.run(**WISH)
     again = host.run(**{**WISH, "mtu": 1400})
     assert again["armed"]
+    undone = json.loads(host.seen()[0]["state/rdma/unconfirmed.json"])["settings"]
+    assert [entry["value"] for entry in undone if entry["knob"]["kind"] == "mtu"] == [1500]
     assert host.restore() == []
     assert host.seen() == before
 
@@ -379,6 +381,25 @@ def test_names_are_made_persistent_before_anything_else_and_taken_back(host):
     assert [path for path in host.seen()[0] if path.endswith(".link")] == ["etc/systemd/network/10-flagos-kunlunxin-eth1.link"]
     host.confirmed(state="absent")
     assert host.seen() == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": 1}'])
+def test_values_from_before_that_cannot_be_read_are_never_guessed(host, text):
+    host.confirmed(**WISH)
+    host.put("/state/rdma/originals.json", text)
+    with pytest.raises(_rdma_state.UnreadableError):
+        host.run(**WISH)
+    host.put("/state/rdma/batch.json", text)
+    assert _rdma_program.main(["boot", str(host.folder / "state" / "rdma")]) == 1
+
+
+def test_the_program_takes_two_commands(host):
+    host.run(**WISH)
+    folder = str(host.folder / "state" / "rdma")
+    assert _rdma_program.main(["restore", folder]) == 0
+    assert host.line("/sys/class/net/eth1/mtu") == "1500"
+    assert _rdma_program.main(["boot", folder]) == 0
+    assert _rdma_program.main(["undo", folder]) == 2
 
 
 def test_steps_are_taken_for_real(tmp_path):
