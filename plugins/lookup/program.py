@@ -21,6 +21,7 @@ options:
     required: true
     choices:
       - serve
+      - rdma
 """
 
 EXAMPLES = r"""
@@ -42,7 +43,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _zipapp
 
-PROGRAMS = {"serve": "_serve_program"}
+PROGRAMS = {"serve": "_serve_program", "rdma": "_rdma_program"}
 
 
 class LookupModule(LookupBase):

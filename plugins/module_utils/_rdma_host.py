@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""What a host shows of all that the settings of RDMA depend on, read once through a HostTree. Nothing is judged here."""
+
+from __future__ import annotations
+
+import posixpath
+
+from . import _rdma_knobs as knobs
+from ._login import login
+from ._network_facts import network
+from ._pci import devices
+
+ACS_CONTROL = "ECAP_ACS+6.w"
+TOOLS = ("ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci")
+TOOL_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def look(tree, name, pid, wish):
+    """The facts, as plain data.
+
+    :param tree: a :class:`_host_tree.HostTree`.
+    :param name: the host's name, for findings.
+    :param pid: the process whose login is to be kept.
+    :param wish: the options of the module ``rdma_settings``. Which bridges have access control services is looked up only where it is
+        asked, because it costs a command for each.
+    """
+    facts = network(tree)
+    return {
+        "name": name,
+        "network": facts,
+        "login": login(tree, pid, {key: entry["addresses"] for key, entry in facts["interfaces"].items()}),
+        "tools": {tool for tool in TOOLS if any(tree.exists(posixpath.join(folder, tool)) for folder in TOOL_FOLDERS)},
+        "acs_bridges": acs_bridges(tree, wish, facts["interfaces"]) if wish["acs_off"] else [],
+        "files": {key: _files(tree, key) for key in facts["interfaces"]},
+        "irqbalance": (tree.command("systemctl", "is-active", "irqbalance") or "").strip() == "active",
+    }
+
+
+def acs_bridges(tree, wish, interfaces):
+    """Addresses of the bridges above accelerators and RDMA interfaces that have access control services."""
+    paths = [card.path for card in devices(tree).values() if "%s:%s" % (card.vendor, card.device) in wish["pci_ids"]]
+    paths += [interfaces[name]["path"] for name in wish["interfaces"] if name in interfaces]
+    above = {address for path in paths for address in path[1:-1]}
+    knob = {"kind": "pci", "register": ACS_CONTROL, "mask": "ffff"}
+    return [address for address in sorted(above) if knobs.read(dict(knob, address=address), tree) is not None]
+
+
+def _files(tree, name):
+    """What the driver of an interface offers: the CPUs near it, its interrupts and the files of its congestion control."""
+    base = "/sys/class/net/" + name
+    return {
+        "cpus": tree.line(base + "/device/local_cpulist") or None,
+        "irqs": bool(tree.names(base + "/device/msi_irqs")),
+        "ecn": tree.exists(base + "/ecn/roce_np"),
+    }

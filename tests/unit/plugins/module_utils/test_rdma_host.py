@@ -1,0 +1,48 @@
+"""What a captured host shows of all that the settings depend on."""
+
+from __future__ import annotations
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_host
+
+WISH = {"interfaces": ["eth1"], "acs_off": True, "pci_ids": ["1d22:3687"]}
+SWITCH = "pci0000:3a/0000:3a:01.0/0000:3b:00.0"
+NIC = SWITCH + "/0000:3c:04.0/0000:3e:00.0"
+XPU = SWITCH + "/0000:3c:08.0/0000:40:00.0"
+OTHER = "pci0000:80/0000:80:01.0/0000:81:00.0"
+
+
+def fill(captured):
+    for path, vendor, device in ((NIC, "15b3", "1021"), (XPU, "1d22", "3687"), (OTHER, "8086", "1563")):
+        captured.pci(path, vendor, device)
+    for name, path in (("eth0", OTHER), ("eth1", NIC)):
+        captured.files({f"/sys/class/net/{name}/mtu": "1500\n", f"/sys/class/net/{name}/carrier": "1\n"})
+        captured.link(f"/sys/class/net/{name}/device", "../../../devices/" + path)
+    captured.files({f"/sys/devices/{NIC}/msi_irqs/41": "msix\n", f"/sys/devices/{NIC}/local_cpulist": "0-31\n"})
+    captured.files({"/sys/class/net/eth1/ecn/roce_np/cnp_dscp": "48\n", "/usr/bin/mlnx_qos": "", "/sbin/setpci": ""})
+    for bridge in ("0000:3a:01.0", "0000:3c:04.0", "0000:3c:08.0", "0000:80:01.0"):  # the switch's upstream port has none
+        captured.answer(f"setpci -s {bridge} ECAP_ACS+6.w", "001d\n")
+
+
+def test_bridges_above_accelerators_and_rdma_interfaces_and_no_others(captured):
+    fill(captured)
+    found = _rdma_host.look(captured.tree, "node1", 999999, WISH)
+    assert found["acs_bridges"] == ["0000:3a:01.0", "0000:3c:04.0", "0000:3c:08.0"]
+    assert _rdma_host.look(captured.tree, "node1", 999999, {**WISH, "acs_off": False})["acs_bridges"] == []
+
+
+def test_what_driver_and_tools_offer(captured):
+    fill(captured)
+    found = _rdma_host.look(captured.tree, "node1", 999999, WISH)
+    assert found["tools"] == {"mlnx_qos", "setpci"}
+    assert found["files"] == {
+        "eth0": {"cpus": None, "irqs": False, "ecn": False},
+        "eth1": {"cpus": "0-31", "irqs": True, "ecn": True},
+    }
+    assert found["login"] is None
+    assert not found["irqbalance"]
+
+
+def test_a_running_balancer_of_interrupts_is_seen(captured):
+    fill(captured)
+    captured.answer("systemctl is-active irqbalance", "active\n")
+    assert _rdma_host.look(captured.tree, "node1", 999999, WISH)["irqbalance"]
