@@ -14,8 +14,8 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._network_facts im
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._pair_bandwidth import IB_WRITE_BW, IPERF3, MORE_SECONDS, verbs_of
 
 from ._blame import Blame, Pair, Role, blame
-from ._pairs import network_facts, rails_of, rounds
 from ._judgement import Judgement
+from ._pairs import network_facts, rails_of, rounds
 
 Data = Mapping[str, Any]
 # Of an interface, those that a sound network leaves as they are: what is dropped may be others' multicast.
