@@ -41,6 +41,8 @@ PLAYBOOK = BIN / "ansible-playbook"
 SCENARIOS_BEFORE = ("lab", "preflight", "host", "container_engine", "image", "image_archive", "weights", "lock")
 SCENARIOS_SERVING = ("serve", "verify")
 SCENARIOS_ONLY_FULL = ("lab",)
+# They take the sshd of the lab's serving image where the machine has none.
+ENROL = "tests/unit/enrol"
 # Cases that begin with fresh hosts; the last one ends with the service up.
 WAY_UP = ("tests/integration/test_fresh_hosts.py", "tests/faults/test_killed_controller.py")
 
@@ -203,10 +205,11 @@ STEPS = (
     ),
     Step("ansible-lint", "lint", command(BIN / "ansible-lint", "--offline", "--profile", "production", "--strict")),
     Step("changelog", "lint", command(BIN / "antsibull-changelog", "lint")),
-    Step("unit", "unit", pytest("tests/unit")),
+    Step("unit", "unit", pytest("tests/unit", f"--ignore={ENROL}")),
     Step("ansible-test-units", "collection", ansible_test("units", "--venv", "--python", PYTHON)),
     Step("ansible-test-sanity", "collection", ansible_test("sanity", "--venv", "--python", PYTHON, "--junit")),
     Step("lab", "lab", command(PLAYBOOK, "playbooks/lab.yml"), needs_lab=True),
+    Step("enrol", "integration", pytest(ENROL), needs_lab=True),
     *map(molecule, SCENARIOS_BEFORE),
     # From fresh hosts; killed on its way up and let through at last: from here on the site serves.
     Step("way-up", "integration", pytest(*WAY_UP), needs_lab=True),

@@ -278,7 +278,9 @@ class StatusLine:
 
     def _run(self):
         while not self._stop.wait(REDRAW_S):
-            self._write(self._text())
+            text = self._text()
+            if text is not None:
+                self._write(text)
 
     def _write(self, text):
         width = shutil.get_terminal_size().columns - 1
@@ -384,6 +386,8 @@ class CallbackModule(DefaultCallback):
         self._task = TaskRun(self._stage, role, task.name or task.action, self._clock(), action)
         # Ansible's own check of a role's variables has something to say only when it fails.
         self._task.silent = str(task.action).endswith("validate_argument_spec")
+        if self._status_text() is None:
+            self._status.clear()
         if self._verbose:
             super()._task_start(task, prefix)
         else:
@@ -508,7 +512,10 @@ class CallbackModule(DefaultCallback):
             self._display.display(f"  {task.running_line(now)}")
 
     def _status_text(self):
+        """What the live line shows; None where the operator types at the place that it would be drawn over."""
         task = self._task
+        if task and task.action.rpartition(".")[2] == "pause":
+            return None
         return f"{self._stage} | {task.running_line(self._clock())}" if task else ""
 
     @staticmethod

@@ -10,20 +10,22 @@ author: FlagOS contributors (@flagos-ai)
 version_added: 0.1.0
 short_description: The plan of the cluster
 description:
-  - Plans the hosts of the group C(cluster), in the order of the inventory, from their variables alone.
+  - Plans the hosts of the group C(cluster), in the order of the inventory, from their variables and their wiring as
+    C(playbooks/topology.yml) recorded it beside the inventory. No host is asked anything.
   - The plan decides every rank, NIC list, port, environment variable and document; everything else in this collection reads it.
   - C(--limit) changes nothing in it, because the whole group is always planned.
   - An inventory that cannot be planned fails with one line for each problem, the worst first, naming host, variable, what
     was found, what was expected and the remedy.
 notes:
   - Variables that are read for the whole cluster must be the same on all its hosts. They are
-    C(cluster_accelerator), C(cluster_name), C(cluster_state_dir), C(cluster_lock_file), C(cluster_cache_dir), C(cluster_lease_ttl), C(cluster_lease_break),
-    C(cluster_manage_kernel_globals), C(cluster_facts_overlay), C(cluster_devices_per_host), C(cluster_control_interface),
-    C(cluster_rdma_nics),
+    C(cluster_accelerator), C(cluster_name), C(cluster_state_dir), C(cluster_lock_file), C(cluster_topology_file), C(cluster_cache_dir),
+    C(cluster_lease_ttl), C(cluster_lease_break), C(cluster_manage_kernel_globals), C(cluster_facts_overlay), C(cluster_devices_per_host),
+    C(cluster_control_interface), C(cluster_rdma_nics), C(cluster_policy_routing),
     C(cluster_environment_additions), C(cluster_ssh_port), C(cluster_master_port), C(serve_port), C(serve_tensor_parallel_size),
     C(serve_pipeline_parallel_size), C(serve_model_name), C(serve_engine_arguments), C(serve_shm_size), C(serve_mounts),
     C(serve_before_start), C(serve_ready_seconds), C(serve_probe_seconds) and C(weights_path).
-  - Of each host are read C(cluster_address) (or C(ansible_host)), C(cluster_environment) and C(ansible_port).
+  - With C(cluster_group), given by C(-e), another group is planned, such as one of several replicas. Each is a plan of its own.
+  - Of each host are read C(cluster_address) (or C(ansible_host)), C(cluster_environment), C(cluster_rails) and C(ansible_port).
 options:
   _terms:
     description: None are taken.
@@ -35,6 +37,11 @@ options:
       - For a task that fails with exactly these lines.
     type: bool
     default: false
+  recorded:
+    description: Whether the recorded wiring of the hosts counts. Without it every device has the interface that the inventory or the profile names.
+    type: bool
+    default: true
+    version_added: 0.2.0
 seealso:
   - plugin: flagos.kunlunxin.rank_env
     plugin_type: lookup
@@ -64,8 +71,8 @@ _raw:
   contains:
     hosts:
       description: >-
-        The hosts in the inventory's order, each with C(name), C(address), C(node_rank), C(slots), C(devices), C(nics), C(ranks) and
-        C(environment).
+        The hosts in the inventory's order, each with C(name), C(address), C(node_rank), C(slots), C(devices), C(nics), C(distances), C(ranks),
+        C(environment), and C(device_nodes), which its container is given. C(devices) and C(nics) are in the order of the local ranks.
       type: list
     ranks:
       description: >-
@@ -102,7 +109,7 @@ class LookupModule(LookupBase):
         if terms:
             raise AnsibleLookupError(f"plan: takes no terms, got {terms}; the group cluster is planned as a whole")
         try:
-            plan = plan_of(variables or {})
+            plan = plan_of(variables or {}, by_record=self.get_option("recorded"))
         except PlanError as error:
             if self.get_option("problems"):
                 return [str(finding) for finding in error.findings]

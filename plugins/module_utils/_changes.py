@@ -46,6 +46,11 @@ def file_change(path, before, after, mode=0o644, secret=False):
     ]
 
 
+def removal(path, before):
+    """A list with the change that takes a file with text ``before`` away; empty when there is none (None)."""
+    return [] if before is None else [Change("remove %s" % path, path, before, "", lambda module: os.unlink(path))]
+
+
 def command_change(argv, subject, before, after):
     """A list with the change that a command makes to ``subject``."""
     return [Change(" ".join(argv), subject, before, after, lambda module: module.run_command(argv, check_rc=True))]

@@ -70,7 +70,7 @@ class Installation(object):
             "weights": self.weights,
             "program": self.program,
             "keys": [self.host_keys, self.group_key],
-            "peers": [[item["name"], item["address"], item["environment"]] for item in self.plan["hosts"]],
+            "peers": [[item["name"], item["address"], item["environment"], item["device_nodes"]] for item in self.plan["hosts"]],
         }
         for name in ("name", "head", "ports", "container", "model", "documents", "limits", "before_start"):
             served[name] = self.plan[name]
@@ -124,7 +124,7 @@ class Installation(object):
         """The script that runs the container in the foreground; an operator can read in it all that is run."""
         labels = {LABEL_CLUSTER: self.plan["name"], LABEL_DEPLOYMENT: self.deployment}
         writable = [self.folder + "/state", self.folder + "/logs"]
-        arguments = run_arguments(self.plan, self.image, CONTAINER, labels, self.plan["model"]["path"], writable)
+        arguments = run_arguments(self.plan, self.host, self.image, CONTAINER, labels, self.plan["model"]["path"], writable)
         arguments += ["run", self.folder + "/deployment.json"]
         lines = " \\\n  ".join(shlex.quote(argument) for argument in arguments)
         return LAUNCHER % {"container": CONTAINER, "command": lines}
@@ -166,9 +166,10 @@ WantedBy=multi-user.target
         }
 
 
-def run_arguments(plan, image, name, labels, weights, writable):
+def run_arguments(plan, host, image, name, labels, weights, writable):
     """``docker run`` of the serve program with the profile's options; the program's own arguments follow.
 
+    :param host: the host's entry in the plan, whose devices the container gets.
     :param name: the container's name.
     :param weights: the folder of the weights, which the container may only read.
     :param writable: folders that the container may write; all others of ours it may only read.
@@ -188,6 +189,7 @@ def run_arguments(plan, image, name, labels, weights, writable):
         *(volume(path, path, False) for path in writable),
         volume(weights, weights, True),
         *container_options(plan["container"]),
+        *("--device=%s" % path for path in host["device_nodes"]),
         "--entrypoint=python3",
         image,
         own + "/program.pyz",
@@ -206,7 +208,6 @@ def container_options(container):
     options += ["--security-opt=%s" % text for text in container["security_opt"]]
     options += ["--ulimit=%s=%s" % item for item in sorted(container["ulimits"].items())]
     options += ["--tmpfs=%s:%s" % item for item in sorted(container["tmpfs"].items())]
-    options += ["--device=%s" % path for path in container["devices"]]
     options += [volume(mount["source"], mount["target"], mount["read_only"]) for mount in container["mounts"]]
     return options
 

@@ -12,9 +12,19 @@ description:
   - Settles in one round trip the size of C(/dev/shm), resource limits, kernel parameters, the names of the cluster's hosts,
     a running time service, packages and the state folder, now and for the next boot.
   - Only what differs is changed; an option that is left out is not looked at.
+  - What was there before the first change is kept in O(state_dir), so that O(state=absent) brings it back.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
 options:
+  state:
+    description:
+      - V(present) settles what the other options say.
+      - V(absent) brings back what was there before; of them only O(state_dir) and O(cluster) count then. What others changed since stays as
+        it is, and so do packages and the time service. Shared memory that holds more than its earlier size keeps its size until the next boot.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.2.0
   shm_size:
     description:
       - Least size of C(/dev/shm), such as V(64g). A larger one stays as it is.
@@ -86,6 +96,12 @@ EXAMPLES = r"""
     packages: [rsync]
     state_dir: /var/lib/flagos-kunlunxin
   become: true
+
+- name: Bring back what was there before
+  flagos.kunlunxin.host_settings:
+    state: absent
+    state_dir: /var/lib/flagos-kunlunxin
+  become: true
 """
 
 RETURN = r"""
@@ -109,12 +125,14 @@ limits:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_before as earlier
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_settings as settings
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
     Change,
     command_change,
     file_change,
     read_text,
+    removal,
     settle,
 )
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
@@ -279,8 +297,6 @@ def all_changes(module, limits):
     """Every change the parameters ask for, in the order they are made."""
     params = module.params
     changes = []
-    if params["state_dir"]:
-        changes += folder_changes(params["state_dir"])
     if params["shm_size"]:
         try:
             changes += shm_changes(parse_size(params["shm_size"]))
@@ -294,12 +310,73 @@ def all_changes(module, limits):
         changes += names_changes(params["cluster"], params["names"], params["own_name"])
     if params["time_service"]:
         changes += time_service_changes(module)
-    return changes + package_changes(module, params["packages"])
+    changes += package_changes(module, params["packages"])
+    return first_changes(params, changes) + changes
+
+
+def first_changes(params, changes):
+    """Make the state folder, and keep in it what ``changes`` will change, as far as nothing was kept of it before."""
+    if not params["state_dir"]:
+        return []
+    folder = folder_changes(params["state_dir"])
+    path = earlier.path_of(params["state_dir"])
+    text = read_text(path)
+    observed = {
+        earlier.FILES: {change.subject: change.before for change in changes if change.subject in (FSTAB, HOSTS)},
+        earlier.PARAMETERS: {change.subject: change.before.strip() for change in changes if change.subject in params["kernel_parameters"]},
+        earlier.SHM_BYTES: _mounted_shm_size() if any(change.subject == settings.SHM for change in changes) else None,
+    }
+    if observed == earlier.read(None):
+        return folder
+    return folder + file_change(path, text, earlier.render(earlier.first_known(earlier.read(text), observed)))
+
+
+def _mounted_shm_size():
+    return None if settings.shm_mount_size(read_text("/proc/self/mounts")) is None else _shm_live_size()
+
+
+def restoring_changes(params):
+    """Every change back to what was there before the first one."""
+    path = earlier.path_of(params["state_dir"])
+    kept, conf, hosts = read_text(path), read_text(SYSCTL_CONF), read_text(HOSTS)
+    record, ours = earlier.read(kept), earlier.parameters_of(read_text(SYSCTL_CONF))
+    changes = removal(SYSCTL_CONF, conf)
+    for name, value in sorted(record[earlier.PARAMETERS].items()):
+        file = settings.parameter_path(name)
+        live = read_text(file)
+        # One that somebody has set to something else since is theirs.
+        if live is not None and name in ours and settings.same_parameter(live, ours[name]) and not settings.same_parameter(live, value):
+            changes.append(_parameter_change(name, file, " ".join(live.split()), value))
+    services = removal(SYSTEMD_CONF, read_text(SYSTEMD_CONF))
+    if services:
+        services = file_change(PENDING, None, "daemon-reexec\n") + services
+    if services or read_text(PENDING) is not None:
+        services.append(Change("systemctl daemon-reexec", "systemd", "", "", _reexec))
+    changes += removal(LIMITS_CONF, read_text(LIMITS_CONF)) + services
+    if hosts is not None:
+        changes += file_change(HOSTS, hosts, earlier.hosts(hosts, record[earlier.FILES].get(HOSTS), params["cluster"]))
+    fstab = read_text(FSTAB)
+    if fstab is not None:
+        changes += file_change(FSTAB, fstab, earlier.fstab(fstab, record[earlier.FILES].get(FSTAB)))
+    return changes + _shm_restoring(record[earlier.SHM_BYTES]) + removal(path, kept)
+
+
+def _shm_restoring(size):
+    if not size or size == _shm_live_size() or _shm_used() > size:
+        return []
+    argv = ["mount", "-o", "remount,size=%d" % size, settings.SHM]
+    return command_change(argv, settings.SHM, format_size(_shm_live_size()) + "\n", format_size(size) + "\n")
+
+
+def _shm_used():
+    status = os.statvfs(settings.SHM)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "shm_size": {"type": "str"},
             "limits": {"type": "dict", "default": {}},
             "kernel_parameters": {"type": "dict", "default": {}},
@@ -311,9 +388,12 @@ def main():
             "state_dir": {"type": "path"},
         },
         required_by={"names": ["own_name"]},
+        required_if=[("state", "absent", ["state_dir"])],
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LC_ALL": "C"}
+    if module.params["state"] == "absent":
+        module.exit_json(limits={}, **settle(module, restoring_changes(module.params)))
     try:
         files = most_files(module.params["kernel_parameters"])
         limits = attainable_limits(module.params["limits"], files)

@@ -212,7 +212,8 @@ class Verification(object):
                 stream,
             )
         labels = {LABEL_CLUSTER: self.plan["name"]}
-        command = run_arguments(self.plan, self.image, REFERENCE_CONTAINER, labels, self.reference_weights, [parent])
+        host = next(one for one in self.plan["hosts"] if one["name"] == self.plan["head"]["name"])
+        command = run_arguments(self.plan, host, self.image, REFERENCE_CONTAINER, labels, self.reference_weights, [parent])
         try:
             result = subprocess.run(
                 [*command, "reference", request],

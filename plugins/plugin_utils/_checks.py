@@ -85,7 +85,7 @@ def layout(spec: ClusterSpec, resolved: Resolved, problems: Problems) -> None:
 
 
 def nics(resolved: Resolved, problems: Problems) -> None:
-    """One interface for each device."""
+    """One interface for each device, where a list says which."""
     if problems.unreadable & {"devices_per_host", "rdma_nics"} or len(resolved.nics) == resolved.devices:
         return
     problems.add(

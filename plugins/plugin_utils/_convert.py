@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._spec import Mount
+from ._spec import Mount, RailChoice
 
 # FlagScale writes these values unquoted into a shell command inside a shell command, sshd and Docker read them line by line:
 # only characters that mean nothing to any of them pass.
@@ -22,6 +22,7 @@ SAFE_VALUE_WORDS = "letters, digits and _ . / : , = + @ % - only, because FlagSc
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}\Z")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}\Z")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2})+\Z", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PATH = re.compile(r"/[A-Za-z0-9_./@%+-]*\Z")
 _SIZE = re.compile(r"[1-9][0-9]*[kmgt]?\Z", re.IGNORECASE)
@@ -146,6 +147,24 @@ def interfaces(value: Any) -> tuple[str, ...]:
         return tuple(interface(item) for item in _items(value))
     except UnfitError as error:
         raise UnfitError(expected, error.observed) from None
+
+
+def rails(value: Any) -> tuple[RailChoice, ...]:
+    """A host's rails: names or hardware addresses of interfaces, each alone or with the id of its rail."""
+    expected = "a list of interfaces, each by name or MAC address, or as {interface: eth1, rail: 1}"
+    if not isinstance(value, list):
+        raise UnfitError(expected)
+    return tuple(_rail(item, expected) for item in value)
+
+
+def _rail(item: Any, expected: str) -> RailChoice:
+    entry = item if isinstance(item, dict) else {"interface": item}
+    chosen, rail = entry.get("interface"), entry.get("rail")
+    if not isinstance(chosen, str) or not (_INTERFACE.match(chosen) or _MAC.match(chosen)):
+        raise UnfitError(expected, show(item))
+    if set(entry) - {"interface", "rail"} or isinstance(rail, bool) or not isinstance(rail, str | int | None):
+        raise UnfitError(expected, show(item))
+    return RailChoice(chosen, None if rail is None else str(rail))
 
 
 def additions(value: Any) -> bool | frozenset[str]:

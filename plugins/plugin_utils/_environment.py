@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ._orders import Order
 from ._placement import Rank, node_id
 from ._profile import Fact, Profile, Variable
 from ._spec import MASTER_PORT, ClusterSpec, HostSpec
@@ -14,8 +15,8 @@ from ._values import Gravity, Origin, Problems, Value
 # What only launchers and probes take, one process at a time; in a container's environment it would be wrong for all ranks but one.
 OF_A_RANK = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NIC")
 
-_OF_A_HOST = (Fact.ADDRESS, Fact.NODE_ID)
-_LISTS = (Fact.RDMA_NICS, Fact.VISIBLE_DEVICES)
+_OF_A_HOST = (Fact.ADDRESS, Fact.NODE_ID, Fact.VISIBLE_DEVICES, Fact.REORDERED_DEVICES)
+_LISTS = (Fact.RDMA_NICS, Fact.VISIBLE_DEVICES, Fact.REORDERED_DEVICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +38,37 @@ def _known(text: str, given: object, variable: str) -> Known:
     return Known(text, Origin.PROFILE) if given is None else Known(text, Origin.INVENTORY, variable)
 
 
-def nics_known(spec: ClusterSpec, nics: Sequence[str]) -> Known:
-    """The interfaces of a host's devices, with commas."""
-    return _known(",".join(nics), spec.rdma_nics, "cluster_rdma_nics")
-
-
-def shared_facts(spec: ClusterSpec, devices: int, control_interface: str, nics: Sequence[str]) -> dict[Fact, Known]:
-    """The facts that are the same on every host."""
-    return {
-        Fact.CONTROL_INTERFACE: _known(control_interface, spec.control_interface, "cluster_control_interface"),
-        Fact.RDMA_NICS: nics_known(spec, nics),
-        Fact.VISIBLE_DEVICES: _known(",".join(map(str, range(devices))), spec.devices_per_host, "cluster_devices_per_host"),
-    }
-
-
-def host_facts(host: HostSpec, node_rank: int) -> dict[Fact, Known]:
+def facts_of(spec: ClusterSpec, control_interface: str, host: HostSpec, node_rank: int, order: Order) -> dict[Fact, Known]:
     """The facts of one host."""
     return {
         Fact.ADDRESS: Known(host.address, Origin.INVENTORY, host.address_variable),
         Fact.NODE_ID: Known(node_id(node_rank), Origin.TOPOLOGY, f"host number {node_rank} in the inventory's order"),
+        Fact.CONTROL_INTERFACE: _known(control_interface, spec.control_interface, "cluster_control_interface"),
+        Fact.RDMA_NICS: nics_known(spec, order),
+        **_devices_known(spec, order),
     }
+
+
+def nics_known(spec: ClusterSpec, order: Order) -> Known:
+    """The interfaces of a host's devices, with commas."""
+    text = ",".join(order.nics)
+    if spec.rdma_nics is None and order.distances:
+        return Known(text, Origin.TOPOLOGY, f"the devices' distances to them on the PCI bus are {','.join(order.distances)}")
+    return _known(text, spec.rdma_nics, "cluster_rdma_nics")
+
+
+def _devices_known(spec: ClusterSpec, order: Order) -> dict[Fact, Known]:
+    text = ",".join(map(str, order.devices))
+    if order.is_natural:
+        return {Fact.VISIBLE_DEVICES: _known(text, spec.devices_per_host, "cluster_devices_per_host")}
+    known = Known(text, Origin.TOPOLOGY, "this host's devices in the order of the rails, which is the same on all hosts")
+    return {Fact.VISIBLE_DEVICES: known, Fact.REORDERED_DEVICES: known}
 
 
 def container(host: HostSpec, facts: Facts, profile: Profile, additions: Iterable[Variable]) -> tuple[Value, ...]:
     """The environment of one host's container, by name."""
     values = {variable.name: _value(variable, facts) for variable in profile.environment}
-    values.update((variable.name, _addition(variable, facts)) for variable in additions)
+    values.update((variable.name, _addition(variable, facts)) for variable in additions if variable.where in (None, *facts))
     for name, text in host.environment.items():
         if text is None:
             values.pop(name, None)
@@ -78,11 +84,8 @@ def wanted_additions(spec: ClusterSpec, profile: Profile) -> tuple[Variable, ...
     return tuple(variable for variable in profile.additions if variable.name in spec.additions)
 
 
-def of_rank(rank: Rank, node_rank: int, world_size: int, head: str, master_port: int, nics: Value) -> tuple[Value, ...]:
-    """What one process gets besides its container's environment.
-
-    :param nics: the interfaces of the host's devices, for their origin.
-    """
+def of_rank(rank: Rank, node_rank: int, world_size: int, head: str, master_port: int, nic: Value) -> tuple[Value, ...]:
+    """What one process gets besides its container's environment."""
 
     def topology(name: str, value: object, reason: str) -> Value:
         return Value(name, str(value), Origin.TOPOLOGY, reason)
@@ -100,7 +103,7 @@ def of_rank(rank: Rank, node_rank: int, world_size: int, head: str, master_port:
             Origin.INVENTORY if given else Origin.OURS,
             "cluster_master_port" if given else "PyTorch's default",
         ),
-        Value("NIC", rank.nic, nics.origin, f"{nics.reason}: entry {rank.local_rank}"),
+        nic,
     )
 
 

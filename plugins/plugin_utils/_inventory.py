@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Protocol
 
 from . import _convert
-from ._spec import ClusterSpec, HostSpec
+from ._spec import LOCK_FILE, TOPOLOGY_FILE, ClusterSpec, HostSpec
 from ._values import Gravity, Problems
 
 GROUP = "cluster"
+GROUP_VARIABLE = "cluster_group"  # names another group, such as one of several replicas
 MISSING = object()
 
 
@@ -50,6 +52,7 @@ SETTINGS = (
     _Setting("cluster_name", "name", _convert.name),
     _Setting("cluster_state_dir", "state_dir", _convert.path),
     _Setting("cluster_lock_file", "lock_file", _convert.file_name),
+    _Setting("cluster_topology_file", "topology_file", _convert.file_name),
     _Setting("cluster_cache_dir", "cache_dir", _convert.file_name),
     _Setting("cluster_lease_ttl", "lease_ttl_seconds", _convert.whole(60, 7 * 86400)),
     _Setting("cluster_lease_break", "lease_break", _convert.switch),
@@ -58,6 +61,7 @@ SETTINGS = (
     _Setting("cluster_devices_per_host", "devices_per_host", _convert.whole(1, 16)),
     _Setting("cluster_control_interface", "control_interface", _convert.interface),
     _Setting("cluster_rdma_nics", "rdma_nics", _convert.interfaces),
+    _Setting("cluster_policy_routing", "policy_routing", _convert.switch),
     _Setting("cluster_environment_additions", "additions", _convert.additions),
     _Setting("cluster_ssh_port", "ssh_port", _convert.whole(1, 65535)),
     _Setting("cluster_master_port", "master_port", _convert.whole(1, 65535)),
@@ -73,26 +77,27 @@ SETTINGS = (
     _Setting("serve_ready_seconds", "ready_seconds", _convert.whole(1, 86400)),
     _Setting("serve_probe_seconds", "probe_seconds", _convert.whole(1, 3600)),
 )
-OF_A_HOST = ("cluster_address", "cluster_environment")
+OF_A_HOST = ("cluster_address", "cluster_environment", "cluster_rails")
 
 _OURS = ("cluster_", "serve_")
 # Closer than any two variables of the collection are to each other.
 _MISSPELT = 0.9
 
 
-def read(hosts: Sequence[str] | None, reader: Reader, lock_file: str) -> tuple[ClusterSpec, Problems]:
+def read(hosts: Sequence[str] | None, reader: Reader, folder: Path, group: str = GROUP) -> tuple[ClusterSpec, Problems]:
     """The request, and what is wrong with the words it is written in.
 
     :param hosts: the group's hosts in the inventory's order, ``None`` when there is no such group.
     :param reader: gives the hosts' variables.
-    :param lock_file: where the lock file is when ``cluster_lock_file`` does not say.
+    :param group: the name of the group.
+    :param folder: where the files of the cluster are whose place no variable tells.
     """
     problems = Problems()
     if not hosts:
-        _no_hosts(hosts, problems)
+        _no_hosts(hosts, group, problems)
         problems.unreadable.add("accelerator")
         return ClusterSpec(accelerator="", hosts=()), problems
-    fields: dict[str, Any] = {"accelerator": "", "lock_file": lock_file}
+    fields: dict[str, Any] = {"accelerator": "", "lock_file": str(folder / LOCK_FILE), "topology_file": str(folder / TOPOLOGY_FILE)}
     for setting in SETTINGS:
         value = _setting(setting, hosts, reader, problems)
         if value is not MISSING:
@@ -104,15 +109,15 @@ def read(hosts: Sequence[str] | None, reader: Reader, lock_file: str) -> tuple[C
     return ClusterSpec(hosts=tuple(_host(host, reader, problems) for host in hosts), **fields), problems
 
 
-def _no_hosts(hosts: Sequence[str] | None, problems: Problems) -> None:
+def _no_hosts(hosts: Sequence[str] | None, group: str, problems: Problems) -> None:
     observed = "no such group in the inventory" if hosts is None else "the group has no hosts"
     problems.add(
         Gravity.NOTHING_TO_PLAN,
         "localhost",
-        f"group {GROUP}",
+        f"group {group}",
         observed,
         "the hosts that serve together",
-        f"list them under {GROUP} and give the inventory by -i",
+        f"list them under {group} and give the inventory by -i",
     )
 
 
@@ -185,8 +190,14 @@ def _check_misspelt(hosts: Sequence[str], reader: Reader, problems: Problems) ->
 def _host(host: str, reader: Reader, problems: Problems) -> HostSpec:
     _check_name(host, problems)
     address, variable = _address(host, reader, problems)
-    environment = _own(host, "cluster_environment", _convert.environment, reader, problems, {})
-    return HostSpec(host, address, variable, environment, _own(host, "ansible_port", _convert.whole(1, 65535), reader, problems, 22))
+    return HostSpec(
+        host,
+        address,
+        variable,
+        environment=_own(host, "cluster_environment", _convert.environment, reader, problems, {}),
+        ssh_port=_own(host, "ansible_port", _convert.whole(1, 65535), reader, problems, 22),
+        rails=_own(host, "cluster_rails", _convert.rails, reader, problems, ()),
+    )
 
 
 def _check_name(host: str, problems: Problems) -> None:

@@ -10,23 +10,26 @@ from typing import Any
 from ansible.errors import AnsibleError
 from jinja2 import UndefinedError
 
-from . import _profile
+from . import _profile, _wiring_record
 from ._convert import plain, show
-from ._inventory import GROUP, MISSING, Reader, VariableError, read
+from ._inventory import GROUP, GROUP_VARIABLE, MISSING, Reader, VariableError, read
 from ._plan import Plan, build_plan
 
 
-def plan_of(variables: Mapping[str, Any]) -> Plan:
-    """The plan of the inventory's group ``cluster``.
+def plan_of(variables: Mapping[str, Any], by_record: bool = True) -> Plan:
+    """The plan of the inventory's group ``cluster``, or of the one that ``cluster_group`` names.
 
-    :param variables: those a lookup is run with: ``groups`` and ``hostvars``.
+    :param variables: those a lookup is run with: ``groups``, ``hostvars`` and the task's own.
+    :param by_record: whether the recorded wiring of the hosts counts. Who records it anew must not depend on what was recorded.
     :raises PlanError: with every problem that was found.
     """
-    hosts = variables["groups"].get(GROUP)
+    group = str(variables.get(GROUP_VARIABLE, GROUP))
+    hosts = variables["groups"].get(group)
     reader = HostVariables(variables["hostvars"])
-    spec, problems = read(hosts and [str(host) for host in hosts], reader, _lock_file(hosts, reader))
+    spec, problems = read(hosts and [str(host) for host in hosts], reader, _folder(hosts, reader), group)
     profile = _profile.load(spec.accelerator) if spec.accelerator in _profile.names() else None
-    return build_plan(spec, profile, problems)
+    record = _wiring_record.read(spec.topology_file, problems) if by_record and profile and profile.has_topology else None
+    return build_plan(spec, profile, problems, record)
 
 
 class HostVariables:
@@ -65,7 +68,7 @@ def _is_template(value: Any) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
-def _lock_file(hosts: Any, reader: Reader) -> str:
-    """Beside the inventory, or in the current folder when there is none on disk."""
+def _folder(hosts: Any, reader: Reader) -> Path:
+    """The inventory's, or the current one when there is no inventory on disk."""
     folder = reader.get(str(hosts[0]), "inventory_dir") if hosts else MISSING
-    return str((Path.cwd() if folder is MISSING or folder is None else Path(str(folder))) / "cluster.lock.yml")
+    return Path.cwd() if folder is MISSING or folder is None else Path(str(folder))

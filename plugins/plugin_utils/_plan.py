@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import _checks, _environment, _flagscale, _ports
+from ._orders import Order, Orders, orders
 from ._placement import Rank, host_ranks, node_ranks
 from ._profile import Profile, RankRule
 from ._resolve import Resolved, resolve
 from ._spec import ClusterSpec
 from ._values import Problems, Value
+from ._wiring_record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,15 @@ class Host:
     """One host's part.
 
     :ivar node_rank: the engine's number of the host.
-    :ivar devices: device paths in the order of the local ranks.
+    :ivar order: its devices and interfaces in the order of the local ranks.
+    :ivar devices: paths of the devices in this order.
     :ivar environment: the container's environment, by name.
     """
 
     name: str
     address: str
     node_rank: int
+    order: Order
     devices: tuple[str, ...]
     ranks: tuple[Rank, ...]
     environment: tuple[Value, ...]
@@ -40,6 +44,7 @@ class Plan:
     """What runs where, with what. :meth:`as_dict` is the form that playbooks see.
 
     :ivar hosts: in the inventory's order, the head first.
+    :ivar rails: the rail of each local rank, where the hosts' wiring is recorded.
     :ivar notes: what an operator should know and nothing prevents.
     """
 
@@ -48,6 +53,7 @@ class Plan:
     resolved: Resolved
     hosts: tuple[Host, ...]
     ports: Mapping[str, int]
+    rails: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -82,12 +88,14 @@ class Plan:
     def rank_environment(self, host: Host, rank: Rank) -> tuple[Value, ...]:
         """What a launcher or probe gives to one process: its container's environment and what is the rank's own."""
         return host.environment + _environment.of_rank(
-            rank, host.node_rank, self.resolved.world_size, self.head.address, self.spec.master_port, self._nic_origin()
+            rank, host.node_rank, self.resolved.world_size, self.head.address, self.spec.master_port, self._nic(host, rank)
         )
 
-    def _nic_origin(self) -> Value:
-        known = _environment.nics_known(self.spec, self.resolved.nics)
-        return Value("NIC", known.text, known.origin, known.reason or self.profile.rdma_nics.reason)
+    def _nic(self, host: Host, rank: Rank) -> Value:
+        known = _environment.nics_known(self.spec, host.order)
+        if host.order.reasons:
+            return Value("NIC", rank.nic, known.origin, host.order.reasons[rank.local_rank])
+        return Value("NIC", rank.nic, known.origin, f"{known.reason or self.profile.rdma_nics.reason}: entry {rank.local_rank}")
 
     def engine_arguments(self) -> dict[str, Any]:
         """All arguments of ``vllm serve`` but the port, in the form that survives FlagScale."""
@@ -118,11 +126,10 @@ class Plan:
         return _flagscale.hostfile((host.address, self.resolved.devices) for host in order)
 
     def container(self) -> dict[str, Any]:
-        """Options of every container, as ``docker run`` knows them; the same on all hosts."""
+        """Options of every container, as ``docker run`` knows them; all but the devices, which are each host's own."""
         options = {name: value for name, value in self.profile.container.items() if name != "shm_options"}
         return {
             **options,
-            "devices": [*self.head.devices, *self.profile.control_nodes],
             "shm_size": self.shm_size,
             "tmpfs": {"/dev/shm": f"{self.profile.container['shm_options']},size={self.shm_size}"},  # noqa: S108 - a mount point
             "mounts": [asdict(mount) for mount in self.spec.mounts],
@@ -145,11 +152,13 @@ class Plan:
             "accelerator": profile.name,
             "state_dir": spec.state_dir,
             "lock_file": spec.lock_file,
+            "topology": self._topology(),
             "cache_dir": spec.cache_dir,
             "lease": {"ttl_seconds": spec.lease_ttl_seconds, "break": spec.lease_break},
             "manage_kernel_globals": spec.manage_kernel_globals,
             "facts_overlay": spec.facts_overlay,
             "control_interface": resolved.control_interface,
+            "policy_routing": spec.policy_routing,
             "profile": {
                 "name": profile.name,
                 "title": profile.title,
@@ -185,6 +194,19 @@ class Plan:
             "notes": list(self.notes),
         }
 
+    def _topology(self) -> dict[str, Any]:
+        """
+        ``applies``: the accelerator has one; ``named``: interfaces that the inventory or the profile names, which are to be recorded.
+        """
+        rails = [choice.interface for host in self.spec.hosts for choice in host.rails]
+        return {
+            "applies": self.profile.has_topology,
+            "file": self.spec.topology_file,
+            "recorded": bool(self.rails),
+            "rails": list(self.rails),
+            "named": list(dict.fromkeys([self.resolved.control_interface, *self.resolved.nics, *rails])),
+        }
+
     def _host(self, host: Host) -> dict[str, Any]:
         return {
             "name": host.name,
@@ -192,7 +214,9 @@ class Plan:
             "node_rank": host.node_rank,
             "slots": self.resolved.devices,
             "devices": list(host.devices),
-            "nics": list(self.resolved.nics),
+            "device_nodes": [*map(self.profile.node, sorted(host.order.devices)), *self.profile.control_nodes],
+            "nics": list(host.order.nics),
+            "distances": list(host.order.distances),
             "ranks": [rank.rank for rank in host.ranks],
             "environment": {value.name: value.value for value in host.environment},
         }
@@ -211,11 +235,12 @@ def _rank(rank: Rank) -> dict[str, Any]:
     }
 
 
-def build_plan(spec: ClusterSpec, profile: Profile | None, problems: Problems | None = None) -> Plan:
+def build_plan(spec: ClusterSpec, profile: Profile | None, problems: Problems | None = None, record: Record | None = None) -> Plan:
     """The plan of a cluster.
 
     :param profile: of ``spec.accelerator``; ``None`` when there is none, which is a problem like the others.
     :param problems: what was found wrong before, while the request was read.
+    :param record: how the hosts are wired; ``None`` where nobody has recorded it.
     :raises PlanError: with every problem, the worst first.
     """
     problems = problems or Problems()
@@ -228,24 +253,29 @@ def build_plan(spec: ClusterSpec, profile: Profile | None, problems: Problems | 
     resolved = resolve(spec, profile)
     numbers = node_ranks(spec.hosts, profile.rank_rule)
     _checks.layout(spec, resolved, problems)
-    _checks.nics(resolved, problems)
+    if spec.rdma_nics is not None or record is None:
+        _checks.nics(resolved, problems)
     _checks.mounts(spec, spec.state_dir, spec.model_path or profile.model_path, problems)
     _environment.check(spec, profile, resolved.devices, numbers, problems)
     problems.raise_any()
-    hosts = _hosts(spec, profile, resolved, numbers)
-    return Plan(spec, profile, resolved, hosts, _ports.ports(spec), _notes(hosts, profile))
+    found = orders(spec, profile, resolved, record, problems)
+    problems.raise_any()
+    if found is None:
+        raise ValueError("hosts without an order passed every check")
+    hosts = _hosts(spec, profile, resolved, numbers, found)
+    return Plan(spec, profile, resolved, hosts, _ports.ports(spec), found.rails, _notes(hosts, profile) + found.notes)
 
 
-def _hosts(spec: ClusterSpec, profile: Profile, resolved: Resolved, numbers: tuple[int, ...]) -> tuple[Host, ...]:
-    devices = profile.nodes(resolved.devices)
-    shared = _environment.shared_facts(spec, resolved.devices, resolved.control_interface, resolved.nics)
+def _hosts(spec: ClusterSpec, profile: Profile, resolved: Resolved, numbers: tuple[int, ...], found: Orders) -> tuple[Host, ...]:
     additions = _environment.wanted_additions(spec, profile)
     hosts = []
     for host, number in zip(spec.hosts, numbers, strict=True):
-        facts = {**shared, **_environment.host_facts(host, number)}
-        ranks = host_ranks(host, number, devices, resolved.nics, resolved.tensor_parallel_size)
+        order = found.hosts[host.name]
+        devices = tuple(map(profile.node, order.devices))
+        facts = _environment.facts_of(spec, resolved.control_interface, host, number, order)
+        ranks = host_ranks(host, number, devices, order.nics, resolved.tensor_parallel_size)
         environment = _environment.container(host, facts, profile, additions)
-        hosts.append(Host(host.name, host.address, number, devices, ranks, environment))
+        hosts.append(Host(host.name, host.address, number, order, devices, ranks, environment))
     return tuple(hosts)
 
 

@@ -26,13 +26,17 @@ class ProfileError(ValueError):
 
 
 class Fact(StrEnum):
-    """What the plan knows of a host and a variable can be filled with."""
+    """What the plan knows of a host and a variable can be filled with.
+
+    ``reordered_devices`` is known only of a host whose devices are taken in another order than they are counted in.
+    """
 
     ADDRESS = "address"
     CONTROL_INTERFACE = "control_interface"
     NODE_ID = "node_id"
     RDMA_NICS = "rdma_nics"
     VISIBLE_DEVICES = "visible_devices"
+    REORDERED_DEVICES = "reordered_devices"
 
 
 class RankRule(StrEnum):
@@ -49,6 +53,7 @@ class RankRule(StrEnum):
 class Variable:
     """An environment variable: a literal, or a fact. Exactly one of the two is set.
 
+    :ivar where: the variable is left out on hosts of which this fact is not known.
     :ivar reason: the source of a published value, or why we add it.
     """
 
@@ -56,6 +61,7 @@ class Variable:
     value: str | None
     fact: Fact | None
     reason: str
+    where: Fact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +110,14 @@ class Profile:
     verify: Mapping[str, Any]
     checks: tuple[Mapping[str, Any], ...]
 
-    def nodes(self, count: int) -> tuple[str, ...]:
-        """Paths of the first ``count`` devices."""
-        return tuple(self.device_node.format(index=index) for index in range(count))
+    @property
+    def has_topology(self) -> bool:
+        """Whether the devices are on the PCI bus, so that they are near to one interface and far from another."""
+        return bool(self.detection["pci_ids"])
+
+    def node(self, index: int) -> str:
+        """Path of a device."""
+        return self.device_node.format(index=index)
 
 
 def names() -> tuple[str, ...]:
@@ -177,5 +188,6 @@ def _variables(entries: Mapping[str, Mapping[str, Any]], why: str) -> tuple[Vari
         fact = Fact(entry["from"]) if "from" in entry else None
         if (fact is None) == (entry.get("value") is None):
             raise ValueError(f"{name} takes either a value or from")
-        variables.append(Variable(name, entry.get("value"), fact, entry[why]))
+        where = Fact(entry["where"]) if "where" in entry else fact
+        variables.append(Variable(name, entry.get("value"), fact, entry[why], where))
     return tuple(variables)

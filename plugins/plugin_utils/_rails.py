@@ -11,7 +11,7 @@ from typing import TypeVar
 from ._values import Gravity, Problems
 from ._wiring import RAILS, HostWiring, Interface, Network
 
-NICS, CONTROL, ROUTING = "cluster_rdma_nics", "cluster_control_interface", "rdma_policy_routing"
+NICS, CONTROL, ROUTING = "cluster_rdma_nics", "cluster_control_interface", "cluster_policy_routing"
 
 Rails = Mapping[str, Interface]  # a host's interfaces by their rails, by rising PCI address of the interfaces
 _Common = TypeVar("_Common", tuple[str, ...], str)

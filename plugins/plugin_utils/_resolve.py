@@ -13,7 +13,7 @@ from ._spec import ClusterSpec
 class Resolved:
     """The numbers and names that the rest of the plan is made of.
 
-    :ivar nics: the interface of each device of a host.
+    :ivar nics: the interface of each device of a host, as inventory or profile say; the hosts' recorded wiring may say it better.
     """
 
     devices: int

@@ -8,6 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MASTER_PORT = 29500
+LOCK_FILE = "cluster.lock.yml"
+TOPOLOGY_FILE = "cluster.topology.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RailChoice:
+    """An interface that the inventory says is a rail.
+
+    :ivar interface: its name, or its hardware address: interface names have no colons.
+    :ivar rail: the rail's id, the same on every host; ``None`` where the subnet tells.
+    """
+
+    interface: str
+    rail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +32,7 @@ class HostSpec:
     :ivar address_variable: the inventory's variable that gave the address.
     :ivar environment: variables that the inventory sets (text) or removes (``None``) in the container.
     :ivar ssh_port: port of the host's own sshd; containers share the host's network and must leave it alone.
+    :ivar rails: its interfaces that are rails; empty where the facts decide.
     """
 
     name: str
@@ -25,6 +40,7 @@ class HostSpec:
     address_variable: str = "cluster_address"
     environment: Mapping[str, str | None] = field(default_factory=dict)
     ssh_port: int = 22
+    rails: tuple[RailChoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,8 @@ class ClusterSpec:
     hosts: tuple[HostSpec, ...]
     name: str = "flagos"
     state_dir: str = "/var/lib/flagos-kunlunxin"
-    lock_file: str = "cluster.lock.yml"
+    lock_file: str = LOCK_FILE
+    topology_file: str = TOPOLOGY_FILE
     cache_dir: str = "~/.cache/flagos-kunlunxin"
     lease_ttl_seconds: int = 100800  # longer than a stage may take: weights_time_limit and image_time_limit
     lease_break: bool = False
@@ -57,6 +74,7 @@ class ClusterSpec:
     devices_per_host: int | None = None
     control_interface: str | None = None
     rdma_nics: tuple[str, ...] | None = None
+    policy_routing: bool = True
     additions: bool | frozenset[str] = True
     ssh_port: int = 2222
     master_port: int = MASTER_PORT

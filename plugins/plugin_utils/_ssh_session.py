@@ -57,6 +57,7 @@ def offered_keys(address: str, port: int, seconds: float) -> list[PublicKey]:
     """
     require()
     found: list[PublicKey] = []
+    mismatch = ""
     for kind, algorithms in _ALGORITHMS.items():
         with contextlib.closing(paramiko.Transport(_connect(address, port, seconds))) as transport:
             transport.banner_timeout = seconds
@@ -64,14 +65,14 @@ def offered_keys(address: str, port: int, seconds: float) -> list[PublicKey]:
             try:
                 transport.start_client(timeout=seconds)
             except paramiko.ssh_exception.IncompatiblePeer as error:
-                mismatch = error
+                mismatch = str(error)
                 continue
             except (paramiko.SSHException, EOFError, OSError) as error:
                 raise _no_ssh(address, port, kind, error) from None
             found.append(parse(f"{kind} {transport.get_remote_server_key().get_base64()}"))
     if not found:
         expected = f"a host key of type {', '.join(_ALGORITHMS)}"
-        raise Refused("sshd", str(mismatch), expected, "let its sshd_config offer one: ssh-keygen -A, and no narrower HostKeyAlgorithms")
+        raise Refused("sshd", mismatch, expected, "let its sshd_config offer one: ssh-keygen -A, and no narrower HostKeyAlgorithms")
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import Any
 
+from ._spec import RailChoice
 from ._values import Gravity, Problems
 
 RAILS = "cluster_rails"
@@ -68,18 +69,6 @@ class HostWiring:
     numbered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RailChoice:
-    """An interface that the inventory says is a rail.
-
-    :ivar interface: its name, or its hardware address: interface names have no colons.
-    :ivar rail: the rail's id, the same on every host; ``None`` where the subnet tells.
-    """
-
-    interface: str
-    rail: str | None = None
-
-
 def host_wiring(
     name: str,
     accelerator: Mapping[str, Any],
@@ -136,13 +125,14 @@ def _contradiction(host: str, observed: str, expected: str, remedy: str, problem
 def _interfaces(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Interface]:
     """Those that carry traffic of their own, by name."""
     return {
-        name: Interface(name, tuple(fact["path"]), fact["numa_node"], (fact["mac"] or "").lower(), _subnets(fact["addresses"]))
+        name: Interface(name, tuple(fact["path"]), fact["numa_node"], (fact["mac"] or "").lower(), subnets(fact["addresses"]))
         for name, fact in sorted(facts.items())
         if fact["kind"] != "loopback" and fact["master"] is None
     }
 
 
-def _subnets(addresses: Sequence[Mapping[str, Any]]) -> tuple[Network, ...]:
+def subnets(addresses: Sequence[Mapping[str, Any]]) -> tuple[Network, ...]:
+    """The subnets of an interface's addresses, each with ``address`` and ``prefix_length``: IPv4 first, link-local ones left out."""
     found = {ip_interface(f"{entry['address']}/{entry['prefix_length']}").network for entry in addresses}
     return tuple(sorted((network for network in found if not network.is_link_local), key=_rising))
 

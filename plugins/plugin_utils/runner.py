@@ -42,6 +42,8 @@ COLLECTION = "flagos.kunlunxin"
 COLLECTIONS_ROOT = Path(__file__).absolute().parents[5]
 UNKNOWN = 2  # also what the report has for an error
 MEMORY = Path("/dev/shm")  # noqa: S108 - only ever a fresh folder of our own in it
+# ansible-runner gives a playbook a terminal, at which nobody sits.
+UNATTENDED = {"enrol_prompt": False}
 # The callback's line at the start of a play: `[2/7 image] Bring the image`
 STAGE_LINE = re.compile(r"^\[(?:(?P<position>\d+)/(?P<count>\d+) )?(?P<stage>[^\]]+)\] ", re.MULTILINE)
 KINDS = {
@@ -231,11 +233,10 @@ def run_playbook(
         private = Path(folder)
         timings = private / "timings.json"
         options: list[str] = []
-        if extra_vars:
-            variables = private / "extra_vars.json"
-            variables.touch(mode=0o600)
-            variables.write_text(json.dumps(dict(extra_vars)))
-            options += ["--extra-vars", f"@{variables}"]
+        variables = private / "extra_vars.json"
+        variables.touch(mode=0o600)
+        variables.write_text(json.dumps({**UNATTENDED, **(extra_vars or {})}))
+        options += ["--extra-vars", f"@{variables}"]
         options += [flag for flag, wanted in (("--check", check), ("--diff", diff)) if wanted]
         options += ["--tags", ",".join(tags)] if tags else []
         paths = filter(None, [str(COLLECTIONS_ROOT), os.environ.get("ANSIBLE_COLLECTIONS_PATH")])

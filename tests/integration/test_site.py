@@ -45,6 +45,23 @@ def test_check_mode_finds_nothing_to_change(serving):
     assert ended.changed == 0, ended.output
 
 
+def test_rendered_documents_start_and_stop_nothing(serving):
+    """A change that is rendered alone is on the hosts, and the service goes on with what it was started with."""
+    given = {"serve_state": "rendered", "serve_probe_seconds": 46}
+    try:
+        with RequestLoop(serving) as loop:
+            ended = play("site.yml", "--extra-vars", json.dumps(given), capture=True)
+        assert ended.status == 0, ended.output
+        assert {role for role, _task, _hosts in ended.changes} == {"serve"}, ended.output
+        assert "serve_state is rendered and no service was started" in ended.output
+        assert not any(task["action"].endswith((".serve_unit", ".serve_wait", ".verify_answers")) for task in ended.tasks)
+        assert not loop.failed
+    finally:
+        reverted = play("playbooks/serve.yml", "--extra-vars", json.dumps({"serve_state": "rendered"}), capture=True)
+    assert reverted.status == 0, reverted.output
+    assert play("site.yml", capture=True).changed == 0
+
+
 @pytest.mark.full
 def test_check_mode_predicts_what_each_of_some_variables_changes(serving):
     """One variable more each time, in the order of the stages, so that all of them are taken back by one run at the end."""

@@ -231,6 +231,18 @@ def test_a_long_line_is_cut_to_the_terminal(monkeypatch):
     assert written == [(1, "\r\x1b[K" + "x" * 18 + "…\r")]
 
 
+@pytest.mark.parametrize(("action", "drawn"), [("ansible.builtin.pause", False), ("pause", False), ("ansible.builtin.debug", True)])
+def test_nothing_is_drawn_over_what_an_operator_types(callback, action, drawn):
+    callback._task.action = action
+    written = []
+    line = progress.StatusLine(callback._status_text)
+    line._write = written.append
+    turns = iter((False, True))
+    line._stop = type("Once", (), {"wait": lambda self, seconds: next(turns)})()
+    line._run()
+    assert bool(written) is drawn
+
+
 class _Options(dict):
     def __call__(self, name):
         return self[name]

@@ -49,11 +49,11 @@ def test_explanation_tells_who_decided(ansible):
     (explained,) = ansible(EXAMPLE, extra={"cluster_environment": {"BKCL_QPS_PER_CONNECTION": 4}})("rank_env", 11, explain=True)
     origin = {entry["name"]: (entry["origin"], entry["reason"]) for entry in explained}
     assert origin["BKCL_USE_RDMA"] == ("profile", "the model card")
-    assert origin["BKCL_RDMA_NICS"] == ("inventory", "cluster_rdma_nics")
+    assert origin["BKCL_RDMA_NICS"] == ("profile", "the model card")
     assert origin["BKCL_QPS_PER_CONNECTION"] == ("inventory", "cluster_environment")
     assert origin["VLLM_HOST_IP"][0] == origin["RAY_CGRAPH_get_timeout"][0] == origin["MASTER_PORT"][0] == "ours"
     assert origin["RANK"] == ("topology", "device 3 of host number 1")
-    assert origin["NIC"] == ("inventory", "cluster_rdma_nics: entry 3")
+    assert origin["NIC"] == ("profile", "the model card: entry 3")
 
 
 @pytest.mark.parametrize("term", [32, -1, "p800-5", "", "1.0", None, True, "٣"])

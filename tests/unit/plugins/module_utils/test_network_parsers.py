@@ -12,8 +12,8 @@ ROUTES = """\
 default via 10.1.1.254 dev eth1 table 101
 10.9.0.0/16 dev eth1 table 101 scope link src 10.1.1.5 metric 7
 default proto static metric 100
-	nexthop via 10.0.0.253 dev eth0 weight 1
-	nexthop via 10.0.0.252 dev eth0 weight 2 onlink
+\tnexthop via 10.0.0.253 dev eth0 weight 1
+\tnexthop via 10.0.0.252 dev eth0 weight 2 onlink
 unreachable default metric 4000
 10.5.0.0/16 nhid 5 via 10.0.0.9 dev eth0
 10.6.0.0/16 tos 0x10 via 10.0.0.1 dev eth0 realm 3
@@ -49,18 +49,18 @@ ROUTES_JSON = """\
 {"type":"multicast","dst":"ff00::/8","dev":"eth0","table":"local","protocol":"kernel","metric":256,"flags":[],"pref":"medium"}]
 """
 RULES = """\
-0:	from all lookup local
-100:	from 10.1.1.0/24 to 10.2.0.0/16 lookup 101
-101:	not from all fwmark 0xca6c lookup 51820
-102:	from all fwmark 0x1/0xff iif eth1 lookup 102
-103:	from all lookup main suppress_prefixlength 0
-104:	from 10.3.0.0/16 ipproto tcp dport 80 lookup 102
-105:	from 10.3.0.0/16 unreachable
-106:	from 10.3.0.0/16 goto 32766
-108:	from all lookup [l3mdev-table]
-32761:	from 10.1.1.5 lookup 101 proto static
-32761:	from all oif eth1 [detached] lookup 101
-32766:	from all lookup main
+0:\tfrom all lookup local
+100:\tfrom 10.1.1.0/24 to 10.2.0.0/16 lookup 101
+101:\tnot from all fwmark 0xca6c lookup 51820
+102:\tfrom all fwmark 0x1/0xff iif eth1 lookup 102
+103:\tfrom all lookup main suppress_prefixlength 0
+104:\tfrom 10.3.0.0/16 ipproto tcp dport 80 lookup 102
+105:\tfrom 10.3.0.0/16 unreachable
+106:\tfrom 10.3.0.0/16 goto 32766
+108:\tfrom all lookup [l3mdev-table]
+32761:\tfrom 10.1.1.5 lookup 101 proto static
+32761:\tfrom all oif eth1 [detached] lookup 101
+32766:\tfrom all lookup main
 """
 RULES_JSON = """\
 [{"priority":0,"src":"all","table":"local"},\
@@ -87,17 +87,17 @@ ADDRESSES = r"""
 RINGS = """\
 Ring parameters for eth1:
 Pre-set maximums:
-RX:		8192
-RX Mini:	n/a
-RX Jumbo:	n/a
-TX:		8192
-TX push buff len:	n/a
+RX:\t\t8192
+RX Mini:\tn/a
+RX Jumbo:\tn/a
+TX:\t\t8192
+TX push buff len:\tn/a
 Current hardware settings:
-RX:		1024
-RX Mini:	n/a
-RX Jumbo:	n/a
-TX:		512
-TX push buff len:	n/a
+RX:\t\t1024
+RX Mini:\tn/a
+RX Jumbo:\tn/a
+TX:\t\t512
+TX push buff len:\tn/a
 """
 
 
@@ -222,16 +222,16 @@ def test_an_entry_that_makes_no_sense_is_named_and_the_others_are_read(entry, wh
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("x100:	from all lookup main", "'x100' is no count"),
-        ("100:	form all lookup main", "unknown word 'form'"),
-        ("100:	lookup main", "no source"),
-        ("100:	from all", "neither a table nor another action"),
-        ("100:	from 10.1 lookup 101", "'10.1' does not appear to be an IPv4 or IPv6 network"),
-        ("100:	from all fwmark blue lookup 101", "'blue' is no mark"),
+        ("x100:\tfrom all lookup main", "'x100' is no count"),
+        ("100:\tform all lookup main", "unknown word 'form'"),
+        ("100:\tlookup main", "no source"),
+        ("100:\tfrom all", "neither a table nor another action"),
+        ("100:\tfrom 10.1 lookup 101", "'10.1' does not appear to be an IPv4 or IPv6 network"),
+        ("100:\tfrom all fwmark blue lookup 101", "'blue' is no mark"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_named(line, why):
-    found, (problem,) = parsers.parse_rules(f"{line}\n0:	from all lookup local\n")
+    found, (problem,) = parsers.parse_rules(f"{line}\n0:\tfrom all lookup local\n")
     assert found == [rule(0, table="local")]
     assert problem.startswith(f"line 1: {why} in ")
 

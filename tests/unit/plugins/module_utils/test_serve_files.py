@@ -16,7 +16,13 @@ PLAN = {
     "state_dir": "/var/lib/flagos-kunlunxin",
     "head": {"name": "node1", "address": "10.0.0.1"},
     "hosts": [
-        {"name": f"node{n}", "address": f"10.0.0.{n}", "slots": 8, "environment": {"VLLM_HOST_IP": f"10.0.0.{n}", "USE_FLAGGEMS": "1"}}
+        {
+            "name": f"node{n}",
+            "address": f"10.0.0.{n}",
+            "slots": 8,
+            "environment": {"VLLM_HOST_IP": f"10.0.0.{n}", "USE_FLAGGEMS": "1"},
+            "device_nodes": ["/dev/xpu0", "/dev/xpuctrl"],
+        }
         for n in (1, 2)
     ],
     "ports": {"api": 8000, "container_ssh": 2222},
@@ -35,7 +41,6 @@ PLAN = {
         "tmpfs": {"/dev/shm": "rw,size=64g"},
         "ulimits": {"memlock": -1},
         "pids_limit": -1,
-        "devices": ["/dev/xpu0", "/dev/xpuctrl"],
         "mounts": [{"source": "/ssd1", "target": "/ssd1", "read_only": False}],
     },
 }
@@ -150,7 +155,6 @@ def test_every_option_of_the_plan_is_optional():
         "tmpfs": {},
         "ulimits": {},
         "pids_limit": 100,
-        "devices": [],
         "mounts": [],
         "shm_size": "1g",
     }

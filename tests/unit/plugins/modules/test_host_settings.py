@@ -34,7 +34,7 @@ class Host:
         self.tmpdir = str(folder)
         self.folder = folder
         self.commands = []
-        self.shm_bytes = 64 * 1024**2
+        self.shm_bytes, self.shm_used = 64 * 1024**2, 0
         self.active, self.units = set(), set()
         self.params = dict(PARAMS, state_dir=str(folder / "state"))
         files = {
@@ -57,6 +57,7 @@ class Host:
         monkeypatch.setattr(host_settings, "PENDING", str(folder / "pending"))
         monkeypatch.setattr(host_settings, "read_text", self._read)
         monkeypatch.setattr(host_settings, "_shm_live_size", lambda: self.shm_bytes)
+        monkeypatch.setattr(host_settings, "_shm_used", lambda: self.shm_used)
         monkeypatch.setattr(host_settings.settings, "parameter_path", lambda name: str(folder / "proc/sys" / name.replace(".", "/")))
 
     def _read(self, path):
@@ -84,6 +85,10 @@ class Host:
         files = host_settings.most_files(self.params["kernel_parameters"])
         limits = host_settings.attainable_limits(self.params["limits"], files)
         return _changes.settle(self, host_settings.all_changes(self, limits))
+
+    def restore(self, check_mode=False):
+        self.check_mode = check_mode
+        return _changes.settle(self, host_settings.restoring_changes(self.params))
 
     def contents(self):
         return {str(path): path.read_text() for path in self.folder.rglob("*") if path.is_file()}
@@ -117,6 +122,39 @@ def test_check_mode_predicts_the_run_and_changes_nothing(host):
 def test_a_second_run_changes_nothing(host):
     host.run()
     assert host.run() == {"changed": False, "actions": [], "diff": []}
+
+
+def test_what_was_there_before_comes_back(host):
+    (host.folder / "fstab").write_text("tmpfs /dev/shm tmpfs rw,size=64m 0 0\n")
+    before = host.contents()
+    host.run()
+    host.run(kernel_parameters={"net.core.somaxconn": 5000})  # what was there before is what was there before the first run
+    predicted = host.restore(check_mode=True)
+    assert host.restore() == predicted
+    assert {name: text.strip() for name, text in host.contents().items()} == {name: text.strip() for name, text in before.items()}
+    assert (host.shm_bytes, host.commands[-2]) == (64 * 1024**2, ["systemctl", "daemon-reexec"])
+    assert host.restore() == {"changed": False, "actions": [], "diff": []}
+
+
+def test_what_others_changed_since_is_theirs(host):
+    host.run()
+    (host.folder / "proc/sys/net/core/somaxconn").write_text("9999\n")
+    with (host.folder / "hosts").open("a") as stream:
+        stream.write("10.0.0.7 late\n")
+    host.restore()
+    assert (host.folder / "proc/sys/net/core/somaxconn").read_text() == "9999\n"
+    assert (host.folder / "hosts").read_text() == "127.0.0.1 localhost\n10.0.0.7 late\n"
+
+
+def test_shared_memory_in_use_keeps_its_size_until_the_next_boot(host):
+    host.run()
+    host.shm_used = host.shm_bytes
+    assert not any(action.startswith("mount") for action in host.restore()["actions"])
+    assert (host.folder / "fstab").read_text() == ""
+
+
+def test_a_host_that_was_never_prepared_has_nothing_to_restore(host):
+    assert host.restore() == {"changed": False, "actions": [], "diff": []}
 
 
 def test_the_diff_shows_the_files_that_are_then_there(host):

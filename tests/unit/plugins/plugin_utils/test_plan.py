@@ -95,8 +95,9 @@ def test_no_container_has_a_variable_of_one_rank(plan, p800):
 
 
 def test_container_options_of_the_model_card(plan, p800):
-    container = plan(p800()).as_dict()["container"]
-    assert container["devices"] == [*(f"/dev/xpu{index}" for index in range(8)), "/dev/xpuctrl"]
+    found = plan(p800()).as_dict()
+    container = found["container"]
+    assert found["hosts"][2]["device_nodes"] == [*(f"/dev/xpu{index}" for index in range(8)), "/dev/xpuctrl"]
     assert container["tmpfs"] == {"/dev/shm": "rw,nosuid,nodev,exec,size=64g"}
     assert {name: container[name] for name in ("privileged", "network", "uts", "ipc", "cap_add", "security_opt")} == {
         "privileged": True,
@@ -112,6 +113,22 @@ def test_container_options_of_the_model_card(plan, p800):
 def test_limits_and_their_overrides(plan, p800):
     assert plan(p800()).as_dict()["limits"] == {"ready_seconds": 3600, "probe_seconds": 30}
     assert plan(p800(serve_ready_seconds="7200")).as_dict()["limits"]["ready_seconds"] == 7200
+
+
+# Replicas
+
+
+def test_every_replica_is_a_plan_of_its_own(plan, refusal, p800):
+    inventory = p800(8)
+    hosts = inventory["groups"].pop("cluster")
+    inventory["groups"] |= {"replica1": hosts[:4], "replica2": hosts[4:]}
+    made = [plan({**inventory, "cluster_group": group}) for group in ("replica1", "replica2")]
+    assert [[host.name for host in one.hosts] for one in made] == [hosts[:4], hosts[4:]]
+    assert [one.head.name for one in made] == ["host1", "host5"]
+    assert [[rank.rank for rank in one.ranks()] for one in made] == [list(range(32))] * 2
+    assert [one.hostfile().split()[0] for one in made] == ["10.0.0.11", "10.0.0.15"]
+    assert refusal(inventory)[0].startswith("localhost: group cluster: no such group in the inventory")
+    assert refusal({**inventory, "cluster_group": "replica3"})[0].startswith("localhost: group replica3: no such group")
 
 
 # Overrides

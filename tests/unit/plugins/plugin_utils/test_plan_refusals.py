@@ -111,8 +111,8 @@ LINES = [
     (
         "unknown addition",
         {"cluster_environment_additions": ["VLLM_HOST_PI"]},
-        "cluster: cluster_environment_additions: VLLM_HOST_PI; expected some of RAY_CGRAPH_get_timeout, VLLM_HOST_IP;"
-        " remove it, or set it in cluster_environment",
+        "cluster: cluster_environment_additions: VLLM_HOST_PI; expected some of CUDA_DEVICE_ORDER,"
+        " RAY_CGRAPH_get_timeout, VLLM_HOST_IP, XPU_VISIBLE_DEVICES; remove it, or set it in cluster_environment",
     ),
     (
         "additions that are a number",

@@ -18,7 +18,7 @@ def test_accelerators():
 def test_every_profile_fits(name):
     profile = _profile.load(name)
     assert profile.name == name
-    assert profile.nodes(2) == ("/dev/xpu0", "/dev/xpu1")
+    assert [profile.node(0), profile.node(1)] == ["/dev/xpu0", "/dev/xpu1"]
     assert set(profile.container) == {
         "privileged",
         "network",

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._rails import Request
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._spec import RailChoice
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._topology import Topology, topology
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._values import Problems
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._wiring import RailChoice, host_wiring
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._values import PlanError, Problems
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._wiring import host_wiring
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._wiring_record import record_of, render
 
 WIRINGS = Path(__file__).parent / "wirings"
 NO_PLACE = {"pci": None, "path": [], "numa_node": None}
@@ -109,6 +111,49 @@ def test_wiring_gives_what_was_derived_by_hand(name):
         assert list(result.hosts) == group
         assert listed(result.rails) == expected.get("rails", listed(result.rails))
         assert list(result.notes) == expected.get("notes", [])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in WIRINGS.glob("*.yml")))
+def test_rank_env_of_a_wiring_is_what_was_derived_by_hand(name, tmp_path, p800, plan):
+    """From the recorded facts to the environment of every container and the NIC of every rank."""
+    given = wiring(name)
+    request, expected, found = given["request"], given["expected"], facts(given)
+    for group in given.get("groups", [list(found)]):
+        record = {host: record_of(found[host], found[host], [request["control_interface"], *request.get("nics", ())]) for host in group}
+        path = tmp_path / "cluster.topology.json"
+        path.write_text(render(record))
+        inventory = p800(
+            len(found),
+            cluster_topology_file=str(path),
+            cluster_devices_per_host=request["devices"],
+            cluster_control_interface=request["control_interface"],
+            cluster_policy_routing=request.get("policy_routing", False),
+            **({"cluster_rdma_nics": request["nics"]} if "nics" in request else {}),
+        )
+        inventory["groups"]["cluster"] = group
+        if "problems" in expected:
+            with pytest.raises(PlanError) as refused:
+                plan(inventory)
+            assert str(refused.value).splitlines() == [" ".join(line.split()) for line in expected["problems"]]
+            continue
+        made = plan(inventory)
+        for host in made.hosts:
+            order = {**expected["every_host"], **expected.get(host.name, {})}
+            values = {value.name: value for value in host.environment}
+            reordered = order["visible_devices"] != listed(range(request["devices"]))
+            assert values["CUDA_VISIBLE_DEVICES"].value == order["visible_devices"]
+            assert values["BKCL_RDMA_NICS"].value == order["nics"]
+            assert values["BKCL_RDMA_NICS"].origin == ("inventory" if "nics" in request else "topology")
+            assert order["distances"] in values["BKCL_RDMA_NICS"].reason or "nics" in request
+            assert ("XPU_VISIBLE_DEVICES" in values, "CUDA_DEVICE_ORDER" in values) == (reordered, reordered)
+            if reordered:
+                assert values["XPU_VISIBLE_DEVICES"].value == order["visible_devices"]
+                assert values["CUDA_VISIBLE_DEVICES"].origin == "topology"
+            for rank, nic, device in zip(host.ranks, order["nics"].split(","), order["visible_devices"].split(","), strict=True):
+                (own,) = (value for value in made.rank_environment(host, rank) if value.name == "NIC")
+                assert (own.value, rank.device) == (nic, f"/dev/xpu{device}")
+                assert own.reason.startswith(f"device {device} and {nic} on rail ")
+        assert [note for note in made.notes if "the engine numbers" not in note] == expected.get("notes", [])
 
 
 # What is explained
@@ -393,7 +438,7 @@ REFUSALS = [
         EIGHT,
         [],
         "host2: subnets: eth1 and eth2 are on one subnet, 10.1.1.0/24; expected a subnet for each interface, or policy routing;"
-        " give each interface a subnet of its own, or set rdma_policy_routing",
+        " give each interface a subnet of its own, or set cluster_policy_routing",
     ),
     (
         "rail on the control interface's subnet",
@@ -401,7 +446,7 @@ REFUSALS = [
         EIGHT,
         [],
         "host2: subnets: eth0 and eth2 are on one subnet, 10.0.0.0/24; expected a subnet for each interface, or policy routing;"
-        " give each interface a subnet of its own, or set rdma_policy_routing",
+        " give each interface a subnet of its own, or set cluster_policy_routing",
     ),
     (
         "rail lost",

@@ -156,11 +156,12 @@ def test_same_input_same_bytes_in_every_process():
         "hosts = pickle.load(sys.stdin.buffer)\n"
         "print(_topology.topology(hosts, _rails.Request(4, 'eth0'), _values.Problems()))\n"
     )
+    collections = _pci.__file__.partition("/ansible_collections/")[0]
     printed = {
         subprocess.run(
             [sys.executable, "-c", script],
             input=pickle.dumps(hosts),
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONPATH": collections, "PYTHONHASHSEED": seed},
             capture_output=True,
             check=True,
         ).stdout
