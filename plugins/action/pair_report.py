@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import judge
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import STAGES, Judgement, fold
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import PAIRS, judge, judged
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import STAGES, fold
 
 
 class ActionModule(ActionBase):
@@ -80,4 +79,4 @@ def silent(results, known, errand):
     for name in [name for name in results if name not in known]:
         one = results[name]
         why = one.get("module_stderr") or one.get("msg") or "no answer"
-        yield Judgement(Finding(name, "pairs", f"did not {errand}: {why}", "an answer", "bring the host up, or mend what it says"))
+        yield judged(PAIRS, name, "", f"did not {errand}: {why}", "an answer", "bring the host up, or mend what it says")

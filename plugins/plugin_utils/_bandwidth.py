@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._network_facts import PORT_COUNTERS
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._pair_bandwidth import IB_WRITE_BW, IPERF3, MORE_SECONDS, verbs_of
 
 from ._blame import Blame, Pair, Role, blame
-from ._pairs import network_facts, rails_of, rounds
+from ._pairs import BANDWIDTH, COUNTERS, judged, network_facts, rails_of, rounds
 from ._preflight import Judgement
 
 Data = Mapping[str, Any]
@@ -148,7 +147,7 @@ def _without_tool(told: Mapping[str, Data], rails: Sequence[str]) -> Iterator[Ju
         verbs = all(_verbs(one, rail) for rail in rails) and IB_WRITE_BW in one["tools"]
         if IPERF3 not in one["tools"] and not verbs:
             remedy = "install iperf3 on the host, or perftest where it has RDMA"
-            yield Judgement(Finding(name, "bandwidth", "no iperf3", "iperf3, or ib_write_bw for RDMA", remedy))
+            yield judged(BANDWIDTH, name, "", "no iperf3", "iperf3, or ib_write_bw for RDMA", remedy)
 
 
 def _expected(
@@ -170,7 +169,7 @@ def _failed(rail: str, values: Mapping[Pair, float | None], measured: Mapping[st
     for one in blame(failing, set(values)):
         words = ", ".join(sorted({errors[pair] for pair in one.pairs(failing)} - {""})) or "no figure"
         observed = f"no test {_with(one)} gives a figure ({words})"
-        yield Judgement(Finding(", ".join(one.hosts), f"bandwidth {rail}", observed, "a figure for each", "mend what the tool says"))
+        yield judged(BANDWIDTH, ", ".join(one.hosts), rail, observed, "a figure for each", "mend what the tool says")
 
 
 def _outliers(
@@ -186,7 +185,7 @@ def _outliers(
         )
         wanted = f"{max(least[pair] for pair in pairs):.1f} Gbit/s or more"
         remedy = "look at the link's speed and errors, the PCIe link of the card, and PFC and ECN of the switch"
-        yield Judgement(Finding(", ".join(one.hosts), f"bandwidth {rail}", observed, wanted, remedy))
+        yield judged(BANDWIDTH, ", ".join(one.hosts), rail, observed, wanted, remedy)
 
 
 def _with(one: Blame) -> str:
@@ -207,7 +206,7 @@ def _counters(name: str, before: Data, after: Data, rails: Sequence[str]) -> Ite
     if grown:
         remedy = "look for PFC and ECN that do not fit the switch's, and for a bad cable"
         observed, expected = f"grew under load: {', '.join(grown)}", "no loss, no error and no congestion"
-        yield Judgement(Finding(name, "bandwidth counters", observed, expected, remedy))
+        yield judged(COUNTERS, name, "", observed, expected, remedy)
 
 
 def _counted(network: Data, rail: str) -> dict[str, int]:

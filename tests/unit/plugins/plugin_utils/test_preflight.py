@@ -122,9 +122,9 @@ def test_what_no_stage_mends_fails_at_once_on_its_host(changes, words):
 @pytest.mark.parametrize(
     ("changes", "stage", "words"),
     [
-        ({"shm>size_bytes": GIB // 16}, "container_engine", "/dev/shm: 64 MiB; expected 1 GiB"),
-        ({"resolved>node1": "127.0.1.1"}, "container_engine", "host names: node1 not at their address"),
-        ({"clock>synchronised": False}, "container_engine", "clock: not synchronised"),
+        ({"shm>size_bytes": GIB // 16}, "rdma", "/dev/shm: 64 MiB; expected 1 GiB"),
+        ({"resolved>node1": "127.0.1.1"}, "rdma", "host names: node1 not at their address"),
+        ({"clock>synchronised": False}, "rdma", "clock: not synchronised"),
         ({"engine>version": None}, "image", "container engine: installed, does not answer"),
         ({"engine>version": None, "engine>installed": False}, "image", "container engine: none"),
     ],
