@@ -17,6 +17,7 @@ from ._pairs import BANDWIDTH, COUNTERS, judged, network_facts, rails_of, rounds
 from ._preflight import Judgement
 
 Data = Mapping[str, Any]
+SHOWN = 6  # pairs in one line; the table has them all
 # Of an interface, those that a sound network leaves as they are: what is dropped may be others' multicast.
 INTERFACE_COUNTERS = ("rx_errors", "tx_errors")
 
@@ -177,15 +178,20 @@ def _outliers(
 ) -> Iterator[Judgement]:
     least = {pair: request.ratio * wanted for pair, wanted in expected.items() if wanted is not None}
     failing = {pair for pair, value in values.items() if value is not None and pair in least and not value >= least[pair]}
-    for one in blame(failing, {pair for pair, value in values.items() if value is not None}):
-        pairs = one.pairs(failing)
+    causes = blame(failing, {pair for pair, value in values.items() if value is not None})
+    single = [pair for one in causes if one.role is Role.PAIR for pair in one.pairs(failing)]
+    grouped = [(one.hosts, one.pairs(failing), _with(one)) for one in causes if one.role is not Role.PAIR]
+    if single:
+        slowest = sorted(dict.fromkeys(single), key=lambda pair: (values[pair] or 0.0, pair))
+        named = [f"{sender} to {receiver}" for sender, receiver in slowest[:SHOWN]]
+        more = f" and {len(slowest) - SHOWN} more" if len(slowest) > SHOWN else ""
+        grouped.append((tuple(sorted({name for pair in slowest for name in pair})), set(slowest), f"from {', '.join(named)}{more}"))
+    for hosts, pairs, between in grouped:
         figures = [value for pair in pairs if (value := values[pair]) is not None]
-        observed = (
-            f"{min(figures):.1f} to {max(figures):.1f} Gbit/s {_with(one)}" if len(figures) > 1 else f"{figures[0]:.1f} Gbit/s {_with(one)}"
-        )
+        span = f"{min(figures):.1f}" if min(figures) == max(figures) else f"{min(figures):.1f} to {max(figures):.1f}"
         wanted = f"{max(least[pair] for pair in pairs):.1f} Gbit/s or more"
         remedy = "look at the link's speed and errors, the PCIe link of the card, and PFC and ECN of the switch"
-        yield judged(BANDWIDTH, ", ".join(one.hosts), rail, observed, wanted, remedy)
+        yield judged(BANDWIDTH, ", ".join(hosts), rail, f"{span} Gbit/s {between}", wanted, remedy)
 
 
 def _with(one: Blame) -> str:

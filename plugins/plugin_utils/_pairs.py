@@ -70,10 +70,16 @@ class Facts:
 
     ways: dict[str, dict[str, Way]] = field(default_factory=dict)
     small: set[tuple[str, str]] = field(default_factory=set)
-    judgements: list[Judgement] = field(default_factory=list)
+
+    said: dict[tuple[str, str, str, str, str, str | None], list[str]] = field(default_factory=dict)
 
     def say(self, check: str, host: str, about: str, observed: str, expected: str, remedy: str, stage: str | None = None) -> None:
-        self.judgements.append(judged(check, host, about, observed, expected, remedy, stage))
+        """What is said alike of several rails of a host is one judgement."""
+        self.said.setdefault((check, host, observed, expected, remedy, stage), []).append(about)
+
+    def judgements(self) -> Iterator[Judgement]:
+        for (check, host, observed, expected, remedy, stage), about in self.said.items():
+            yield judged(check, host, _listed(about), observed, expected, remedy, stage)
 
 
 def rails_of(plan: Data, host: Data, chosen: Sequence[str] = ()) -> list[str]:
@@ -188,7 +194,7 @@ def judge(plan: Data, told: Mapping[str, Data], answers: Mapping[str, Sequence[D
     # A host that could not ask is a finding of its own, and why nobody reaches it any more.
     asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found if one["peer"] in answers]
     purposes = {name: _purposes(plan, name, told[name]) for name in told}
-    return [*facts.judgements, *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
+    return [*facts.judgements(), *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
 
 
 # ---- what the facts say
@@ -220,13 +226,13 @@ def _ends(plan: Data, host: Data, told: Data, chosen: Sequence[str], facts: Fact
                 host["name"],
                 rail,
                 "no such interface",
-                f"{rail}, as in the plan",
+                "an interface of this name",
                 "mend the interfaces' names or the list of rails",
             )
             continue
         if interface["state"] in ("down", "lowerlayerdown") or interface["carrier"] is False:
             if interface["carrier"] is None:
-                observed, remedy = "down by configuration", f"set it up (ip link set {rail} up), and mend what took it down"
+                observed, remedy = "down by configuration", "set it up (ip link set NAME up), and mend what took it down"
             else:
                 observed, remedy = "no link", "look at the cable, the transceiver and the switch's port"
             facts.say(RAIL, host["name"], rail, observed, "up, with a link", remedy)
@@ -295,7 +301,7 @@ def _same_mtu(plan: Data, rail: str, ways: Mapping[str, Way], facts: Facts) -> N
         facts.say(RAIL, _listed(ways), rail, f"MTU {observed}", "the same on all hosts", "give the rail one MTU", stage)
     for name, way in ways.items():
         if way.mtu != usual and len(tied) == 1:
-            remedy = f"set the MTU of {rail} to {usual}, and on its switch's port"
+            remedy = f"set its MTU to {usual}, and that of its switch's port"
             facts.say(RAIL, name, rail, f"MTU {way.mtu}", f"{usual} as on the other hosts", remedy, stage)
         if way.mtu < max(counts):
             facts.small.add((name, rail))
