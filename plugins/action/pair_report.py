@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import CHECK, judge
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import PAIRS, judge, judged
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight_report import fold
 
 
@@ -81,4 +80,4 @@ def silent(results, known, errand):
     for name in [name for name in results if name not in known]:
         one = results[name]
         why = one.get("module_stderr") or one.get("msg") or "no answer"
-        yield Judgement(CHECK, Finding(name, CHECK, f"did not {errand}: {why}", "an answer", "bring the host up, or mend what it says"))
+        yield judged(PAIRS, name, "", f"did not {errand}: {why}", "an answer", "bring the host up, or mend what it says")

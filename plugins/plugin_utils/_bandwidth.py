@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._network_facts import PORT_COUNTERS
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._pair_bandwidth import IB_WRITE_BW, IPERF3, MORE_SECONDS, verbs_of
 
 from ._blame import Blame, Pair, Role, blame
 from ._judgement import Judgement
-from ._pairs import network_facts, rails_of, rounds
+from ._pairs import BANDWIDTH, COUNTERS, judged, network_facts, rails_of, rounds
 
 Data = Mapping[str, Any]
+SHOWN = 6  # pairs in one line; the table has them all
 # Of an interface, those that a sound network leaves as they are: what is dropped may be others' multicast.
-CHECK = "bandwidth"  # the name under which all of this is reported
 INTERFACE_COUNTERS = ("rx_errors", "tx_errors")
 
 
@@ -149,7 +148,7 @@ def _without_tool(told: Mapping[str, Data], rails: Sequence[str]) -> Iterator[Ju
         verbs = all(_verbs(one, rail) for rail in rails) and IB_WRITE_BW in one["tools"]
         if IPERF3 not in one["tools"] and not verbs:
             remedy = "install iperf3 on the host, or perftest where it has RDMA"
-            yield Judgement(CHECK, Finding(name, "bandwidth", "no iperf3", "iperf3, or ib_write_bw for RDMA", remedy))
+            yield judged(BANDWIDTH, name, "", "no iperf3", "iperf3, or ib_write_bw for RDMA", remedy)
 
 
 def _expected(
@@ -171,7 +170,7 @@ def _failed(rail: str, values: Mapping[Pair, float | None], measured: Mapping[st
     for one in blame(failing, set(values)):
         words = ", ".join(sorted({errors[pair] for pair in one.pairs(failing)} - {""})) or "no figure"
         observed = f"no test {_with(one)} gives a figure ({words})"
-        yield Judgement(CHECK, Finding(", ".join(one.hosts), f"bandwidth {rail}", observed, "a figure for each", "mend what the tool says"))
+        yield judged(BANDWIDTH, ", ".join(one.hosts), rail, observed, "a figure for each", "mend what the tool says")
 
 
 def _outliers(
@@ -179,15 +178,20 @@ def _outliers(
 ) -> Iterator[Judgement]:
     least = {pair: request.ratio * wanted for pair, wanted in expected.items() if wanted is not None}
     failing = {pair for pair, value in values.items() if value is not None and pair in least and not value >= least[pair]}
-    for one in blame(failing, {pair for pair, value in values.items() if value is not None}):
-        pairs = one.pairs(failing)
+    causes = blame(failing, {pair for pair, value in values.items() if value is not None})
+    single = [pair for one in causes if one.role is Role.PAIR for pair in one.pairs(failing)]
+    grouped = [(one.hosts, one.pairs(failing), _with(one)) for one in causes if one.role is not Role.PAIR]
+    if single:
+        slowest = sorted(dict.fromkeys(single), key=lambda pair: (values[pair] or 0.0, pair))
+        named = [f"{sender} to {receiver}" for sender, receiver in slowest[:SHOWN]]
+        more = f" and {len(slowest) - SHOWN} more" if len(slowest) > SHOWN else ""
+        grouped.append((tuple(sorted({name for pair in slowest for name in pair})), set(slowest), f"from {', '.join(named)}{more}"))
+    for hosts, pairs, between in grouped:
         figures = [value for pair in pairs if (value := values[pair]) is not None]
-        observed = (
-            f"{min(figures):.1f} to {max(figures):.1f} Gbit/s {_with(one)}" if len(figures) > 1 else f"{figures[0]:.1f} Gbit/s {_with(one)}"
-        )
+        span = f"{min(figures):.1f}" if min(figures) == max(figures) else f"{min(figures):.1f} to {max(figures):.1f}"
         wanted = f"{max(least[pair] for pair in pairs):.1f} Gbit/s or more"
         remedy = "look at the link's speed and errors, the PCIe link of the card, and PFC and ECN of the switch"
-        yield Judgement(CHECK, Finding(", ".join(one.hosts), f"bandwidth {rail}", observed, wanted, remedy))
+        yield judged(BANDWIDTH, ", ".join(hosts), rail, f"{span} Gbit/s {between}", wanted, remedy)
 
 
 def _with(one: Blame) -> str:
@@ -208,7 +212,7 @@ def _counters(name: str, before: Data, after: Data, rails: Sequence[str]) -> Ite
     if grown:
         remedy = "look for PFC and ECN that do not fit the switch's, and for a bad cable"
         observed, expected = f"grew under load: {', '.join(grown)}", "no loss, no error and no congestion"
-        yield Judgement(CHECK, Finding(name, "bandwidth counters", observed, expected, remedy))
+        yield judged(COUNTERS, name, "", observed, expected, remedy)
 
 
 def _counted(network: Data, rail: str) -> dict[str, int]:

@@ -23,7 +23,10 @@ from ._ports import RAY
 
 Data = Mapping[str, Any]
 
-CHECK = "pairs"  # the name under which all of this is reported
+# The checks of pairs of hosts, by the names that their lines begin with.
+RAIL, ADDRESSES, POLICY, BANDWIDTH, COUNTERS, PAIRS = "rail", "addresses", "policy routing", "bandwidth", "bandwidth counters", "pairs"
+CHECKS = (RAIL, ADDRESSES, POLICY, BANDWIDTH, COUNTERS, PAIRS)
+
 RDMA = "rdma"  # the stage that settles MTU and policy routing of the rails; it never touches the control interface
 # Only the first host's: its dashboard and client server. The range is the workers', on every host.
 RAY_HEAD_PORTS = (8265, 10001)
@@ -33,6 +36,11 @@ ASK_SECONDS = 22  # of one host, at worst
 SPREAD = 20  # seconds between the start of the first and the last host of one batch of forks
 STRICT = 1  # rp_filter: drops what came in by another interface than the answer would leave by
 ANSWERS_FOR_ALL = 0  # arp_ignore: any interface answers for any of the host's addresses
+
+
+def judged(check: str, host: str, about: str, observed: str, expected: str, remedy: str, stage: str | None = None) -> Judgement:
+    """A judgement of one of the checks; ``about`` says of which rails."""
+    return Judgement(check, Finding(host, f"{check} {about}", observed, expected, remedy), stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,16 @@ class Facts:
 
     ways: dict[str, dict[str, Way]] = field(default_factory=dict)
     small: set[tuple[str, str]] = field(default_factory=set)
-    judgements: list[Judgement] = field(default_factory=list)
 
-    def say(self, host: str, check: str, observed: str, expected: str, remedy: str, stage: str | None = None) -> None:
-        self.judgements.append(Judgement(CHECK, Finding(host, check, observed, expected, remedy), stage))
+    said: dict[tuple[str, str, str, str, str, str | None], list[str]] = field(default_factory=dict)
+
+    def say(self, check: str, host: str, about: str, observed: str, expected: str, remedy: str, stage: str | None = None) -> None:
+        """What is said alike of several rails of a host is one judgement."""
+        self.said.setdefault((check, host, observed, expected, remedy, stage), []).append(about)
+
+    def judgements(self) -> Iterator[Judgement]:
+        for (check, host, observed, expected, remedy, stage), about in self.said.items():
+            yield judged(check, host, _listed(about), observed, expected, remedy, stage)
 
 
 def rails_of(plan: Data, host: Data, chosen: Sequence[str] = ()) -> list[str]:
@@ -180,7 +194,7 @@ def judge(plan: Data, told: Mapping[str, Data], answers: Mapping[str, Sequence[D
     # A host that could not ask is a finding of its own, and why nobody reaches it any more.
     asked = [Asked(name, one["peer"], one) for name, found in answers.items() for one in found if one["peer"] in answers]
     purposes = {name: _purposes(plan, name, told[name]) for name in told}
-    return [*facts.judgements, *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
+    return [*facts.judgements(), *_merged(_judge_answers(plan["control_interface"], asked, facts, purposes))]
 
 
 # ---- what the facts say
@@ -208,26 +222,27 @@ def _ends(plan: Data, host: Data, told: Data, chosen: Sequence[str], facts: Fact
         is_control = rail == plan["control_interface"]
         if interface is None:
             facts.say(
+                RAIL,
                 host["name"],
-                f"rail {rail}",
+                rail,
                 "no such interface",
-                f"{rail}, as in the plan",
+                "an interface of this name",
                 "mend the interfaces' names or the list of rails",
             )
             continue
         if interface["state"] in ("down", "lowerlayerdown") or interface["carrier"] is False:
             if interface["carrier"] is None:
-                observed, remedy = "down by configuration", f"set it up (ip link set {rail} up), and mend what took it down"
+                observed, remedy = "down by configuration", "set it up (ip link set NAME up), and mend what took it down"
             else:
                 observed, remedy = "no link", "look at the cable, the transceiver and the switch's port"
-            facts.say(host["name"], f"rail {rail}", observed, "up, with a link", remedy)
+            facts.say(RAIL, host["name"], rail, observed, "up, with a link", remedy)
             continue
         wanted = host["address"] if is_control else first_address(interface)
         carried = next((one for one in interface["addresses"] if one["address"] == wanted), None)
         if carried is None:
             expected = host["address"] if is_control else "an address of IPv4"
             facts.say(
-                host["name"], f"rail {rail}", "no address" if not is_control else f"no {wanted}", expected, "give the interface its address"
+                RAIL, host["name"], rail, "no address" if not is_control else f"no {wanted}", expected, "give the interface its address"
             )
         elif interface["mtu"] is not None:
             found[rail] = Way(rail, ip_interface(f"{carried['address']}/{carried['prefix_length']}"), interface["mtu"])
@@ -244,7 +259,7 @@ def _same_addresses(ends: Mapping[str, Mapping[str, Way]], facts: Facts) -> None
         if len(places) > 1:
             observed = f"{address} is on {_listed(f'{rail} of {name}' for name, rail in places)}"
             names = _listed(dict.fromkeys(name for name, _rail in places))
-            facts.say(names, "addresses", observed, "an address of its own for each interface", "give all but one another address")
+            facts.say(ADDRESSES, names, "", observed, "an address of its own for each interface", "give all but one another address")
             for name, rail in places:
                 facts.ways[name].pop(rail, None)
 
@@ -260,7 +275,7 @@ def _same_subnets(ends: Mapping[str, Mapping[str, Way]], facts: Facts) -> None:
             continue
         if list(counts.values()).count(number) > 1:
             observed = _listed(f"{ends[name][rail].address} on {name}" for name in networks)
-            facts.say(_listed(networks), f"rail {rail}", observed, "one subnet", "give the hosts addresses in one subnet on each rail")
+            facts.say(RAIL, _listed(networks), rail, observed, "one subnet", "give the hosts addresses in one subnet on each rail")
             for name in networks:
                 facts.ways[name].pop(rail, None)
             continue
@@ -273,7 +288,7 @@ def _same_subnets(ends: Mapping[str, Mapping[str, Way]], facts: Facts) -> None:
         expected = _listed(f"{way.rail} in {usual}" for way, usual in ways) + " as on the other hosts"
         crossed = len(ways) > 1 and {str(way.address.network) for way, _usual in ways} == {usual for _way, usual in ways}
         remedy = "exchange their addresses, or their cables and names" if crossed else "give the interface an address of its rail"
-        facts.say(name, f"rail {_listed(way.rail for way, _usual in ways)}", observed, expected, remedy)
+        facts.say(RAIL, name, _listed(way.rail for way, _usual in ways), observed, expected, remedy)
 
 
 def _same_mtu(plan: Data, rail: str, ways: Mapping[str, Way], facts: Facts) -> None:
@@ -283,11 +298,11 @@ def _same_mtu(plan: Data, rail: str, ways: Mapping[str, Way], facts: Facts) -> N
     tied = [mtu for mtu in counts if counts[mtu] == counts[usual]]
     if len(tied) > 1:
         observed = _listed(f"{way.mtu} on {name}" for name, way in ways.items())
-        facts.say(_listed(ways), f"rail {rail}", f"MTU {observed}", "the same on all hosts", "give the rail one MTU", stage)
+        facts.say(RAIL, _listed(ways), rail, f"MTU {observed}", "the same on all hosts", "give the rail one MTU", stage)
     for name, way in ways.items():
         if way.mtu != usual and len(tied) == 1:
-            remedy = f"set the MTU of {rail} to {usual}, and on its switch's port"
-            facts.say(name, f"rail {rail}", f"MTU {way.mtu}", f"{usual} as on the other hosts", remedy, stage)
+            remedy = f"set its MTU to {usual}, and that of its switch's port"
+            facts.say(RAIL, name, rail, f"MTU {way.mtu}", f"{usual} as on the other hosts", remedy, stage)
         if way.mtu < max(counts):
             facts.small.add((name, rail))
 
@@ -315,10 +330,10 @@ def _policy_routing(name: str, ends: Mapping[str, Way], network: Data, facts: Fa
     if lacking:
         observed = f"{both} are in one subnet, no rule for the packets from {_listed(str(way.address.ip) for way in lacking)}"
         remedy = "set rdma_policy_routing and run rdma.yml, or give each interface a subnet of its own"
-        facts.say(name, "policy routing", observed, "a rule from each address to a table that leads out by its interface", remedy, RDMA)
+        facts.say(POLICY, name, "", observed, "a rule from each address to a table that leads out by its interface", remedy, RDMA)
     if wrong:
         observed = f"{both} are in one subnet with {_listed(wrong)}"
-        facts.say(name, "policy routing", observed, "arp_ignore 1 or 2, rp_filter 0 or 2", "set rdma_policy_routing and run rdma.yml", RDMA)
+        facts.say(POLICY, name, "", observed, "arp_ignore 1 or 2, rp_filter 0 or 2", "set rdma_policy_routing and run rdma.yml", RDMA)
 
 
 # ---- what the answers say
@@ -485,7 +500,7 @@ def _merged(signs: Iterable[_Sign]) -> Iterator[Judgement]:
     for sign in signs:
         rails.setdefault((sign.blame.hosts, sign.observed, sign.expected, sign.remedy, sign.stage), []).append(sign.rail)
     for (hosts, observed, expected, remedy, stage), names in rails.items():
-        yield Judgement(CHECK, Finding(_listed(hosts), f"rail {_listed(names)}", observed, expected, remedy), stage)
+        yield judged(RAIL, _listed(hosts), _listed(names), observed, expected, remedy, stage)
 
 
 def _listed(names: Iterable[str]) -> str:

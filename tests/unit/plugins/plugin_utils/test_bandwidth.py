@@ -136,12 +136,22 @@ def test_equal_figures_are_no_finding():
 
 def test_one_slow_host_is_one_line():
     (line,) = lines({pair: 2.0 for pair in PAIRS if "node3" in pair})  # the median is 6
-    assert line.startswith("node3: bandwidth eth1: 2.0 to 2.0 Gbit/s from and to node1, node2, node4; expected 4.2 Gbit/s or more;")
+    assert line.startswith("node3: bandwidth eth1: 2.0 Gbit/s from and to node1, node2, node4; expected 4.2 Gbit/s or more;")
 
 
 def test_one_slow_direction_names_its_two_hosts():
     (line,) = lines({("node1", "node4"): 6.9})
-    assert line.startswith("node1, node4: bandwidth eth1: 6.9 Gbit/s between node1 and node4; expected 7.0 Gbit/s or more;")
+    assert line.startswith("node1, node4: bandwidth eth1: 6.9 Gbit/s from node1 to node4; expected 7.0 Gbit/s or more;")
+
+
+def test_slow_pairs_without_a_common_host_are_one_line_the_slowest_first():
+    (line,) = lines({("node1", "node4"): 6.0, ("node4", "node3"): 1.0, ("node2", "node1"): 3.0})
+    assert "1.0 to 6.0 Gbit/s from node4 to node3, node2 to node1, node1 to node4; expected 7.0" in line
+    (line,) = lines(
+        {pair: 1.0 for pair in PAIRS if set(pair) in ({"node1", "node2"}, {"node3", "node4"}, {"node1", "node3"}, {"node2", "node4"})},
+        gbps=10,
+    )
+    assert "and 2 more;" in line
 
 
 def test_the_threshold_itself_is_enough():
@@ -161,7 +171,7 @@ def test_no_figure_at_all_is_one_line():
 
 def test_rdma_is_held_to_the_rate_of_its_ports_even_if_all_are_slow():
     (line,) = lines(dict.fromkeys(PAIRS, 100.0), told_by(rdma=True), tool="ib_write_bw")
-    assert "100.0 to 100.0 Gbit/s between any two hosts; expected 140.0 Gbit/s or more" in line
+    assert "100.0 Gbit/s between any two hosts; expected 140.0 Gbit/s or more" in line
     assert lines(dict.fromkeys(PAIRS, 146.0), told_by(rdma=True), tool="ib_write_bw") == []  # a field report's 200G card
 
 

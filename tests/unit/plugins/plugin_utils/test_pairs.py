@@ -201,7 +201,7 @@ def test_a_sound_cluster_has_no_line(number):
         ({"state": "down", "carrier": False}, "node3: rail eth1: no link; expected up, with a link; look at the cable"),
         ({"state": "up", "carrier": False}, "node3: rail eth1: no link;"),
         ({"addresses": []}, "node3: rail eth1: no address; expected an address of IPv4"),
-        ({"mtu": 1500}, "node3: rail eth1: MTU 1500; expected 9000 as on the other hosts; set the MTU of eth1 to 9000"),
+        ({"mtu": 1500}, "node3: rail eth1: MTU 1500; expected 9000 as on the other hosts; set its MTU to 9000"),
     ],
 )
 def test_what_the_facts_say_of_one_host_is_one_line_and_is_not_asked(cluster, change, said):
@@ -211,10 +211,17 @@ def test_what_the_facts_say_of_one_host_is_one_line_and_is_not_asked(cluster, ch
     assert line.startswith(said)
 
 
+def test_what_is_wrong_with_all_rails_of_a_host_is_one_line(cluster):
+    for rail in RAILS:
+        cluster.interface("node3", rail)["mtu"] = 1500
+    (line,) = cluster.lines()
+    assert line.startswith("node3: rail eth1, eth2: MTU 1500; expected 9000 as on the other hosts;")
+
+
 def test_a_missing_interface_is_named(cluster):
     del cluster.told["node2"]["network"]["interfaces"]["eth2"]
     (line,) = cluster.lines()
-    assert line.startswith("node2: rail eth2: no such interface; expected eth2")
+    assert line.startswith("node2: rail eth2: no such interface; expected an interface of this name")
 
 
 def test_a_host_without_its_control_address_is_named(cluster):
@@ -232,7 +239,7 @@ def test_the_mtu_of_a_rail_is_settled_by_a_stage_and_that_of_the_control_interfa
     for rail, stage in (("eth1", "rdma"), ("eth0", None)):
         one = Cluster()
         one.interface("node3", rail)["mtu"] = 1400
-        ((found, named),) = pairs.network_facts(one.plan, one.told).judgements
+        ((found, named),) = pairs.network_facts(one.plan, one.told).judgements()
         assert (found.host, named) == ("node3", stage)
 
 
