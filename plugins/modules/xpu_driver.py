@@ -130,6 +130,9 @@ options:
     description: The vendor's tool, which tells the part numbers, as a path or as a name that is looked for in the folders of programs.
     type: str
     default: xpu-smi
+  folder:
+    description: Folder on the host where all files lie by their name, whatever folder their paths name. By default the paths are the host's.
+    type: path
   remove_files:
     description: Remove the files once they are not needed any more, also those that a killed run left.
     type: bool
@@ -208,10 +211,14 @@ TURN = "/run/flagos-kunlunxin/driver.turn"
 FILE = {"file": {"type": "path", "required": True}, "sha256": {"type": "str", "required": True}}
 
 
+def files_of(params):
+    """The files that the options name, each as a dict that holds its path as ``file``."""
+    return [entry for entry in (params["xre"], params["xdr"], params["firmware"], *params["toolkit"]) if entry]
+
+
 def unfit_option(params):
     """The first option that cannot be used, as an UnfitError; None where all can."""
-    files = [entry for entry in (params["xre"], params["xdr"], params["firmware"], *params["toolkit"]) if entry]
-    for entry in files:
+    for entry in files_of(params):
         if not re.fullmatch(r"[0-9a-fA-F]{64}", entry["sha256"]):
             return driver.UnfitError("sha256 of %s" % entry["file"], repr(entry["sha256"]), "64 hexadecimal digits", "mend it")
     if params["state"] == "present" and not re.fullmatch(r"[0-9]+(?:\.[0-9]+)+", params["version"]):
@@ -248,6 +255,7 @@ def main():
             "driver_module": {"type": "str", "default": "kunlun"},
             "peer_module": {"type": "str", "default": "kunlun_peermem"},
             "tool": {"type": "str", "default": "xpu-smi"},
+            "folder": {"type": "path"},
             "remove_files": {"type": "bool", "default": False},
             "overlay": {"type": "path"},
             "state_dir": {"type": "path", "required": True},
@@ -263,6 +271,9 @@ def main():
         refused = unfit_option(module.params)
         if refused:
             raise refused
+        if module.params["folder"]:
+            for entry in files_of(module.params):
+                entry["file"] = os.path.join(module.params["folder"], os.path.basename(entry["file"]))
         with alone:
             host = DriverHost(module, tree, containers_of(tree))
             result = settled(module, host)
