@@ -38,7 +38,7 @@ MEMORY = ROOT / ".cache" / "tests"
 PLAYBOOK = BIN / "ansible-playbook"
 
 # Scenarios in the order of the stages: the first ones find hosts without a service, the second ones need it up.
-SCENARIOS_BEFORE = ("lab", "preflight", "host", "container_engine", "image", "image_archive", "weights", "lock")
+SCENARIOS_BEFORE = ("lab", "preflight", "host", "driver", "container_engine", "image", "image_archive", "weights", "lock")
 SCENARIOS_SERVING = ("serve", "verify")
 SCENARIOS_ONLY_FULL = ("lab",)
 # Cases that begin with fresh hosts; the last one ends with the service up.

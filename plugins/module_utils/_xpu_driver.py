@@ -21,10 +21,12 @@ HEADER_FOLDERS = ("/usr/src/linux-headers-%s", "/lib/modules/%s/build")
 INSTALL, RELOAD, LOAD, KEEP = "install", "reload", "load", "keep"
 
 _DEB = re.compile(r"(?P<name>[a-z0-9][a-z0-9+.-]*)_(?P<version>[0-9][A-Za-z0-9.+~%-]*)_[a-z0-9-]+\.deb")
-# What installers of this driver printed when they failed, and what was to be done ("Kunlun XRE install", a stored page).
+# What installers of this driver printed when they failed, and what was to be done ("Kunlun XRE install", a stored page); the last is
+# modprobe's, when the kernel has not what a module is built against.
 _KNOWN_FAILURES = (
     ("Invalid module format", "give the headers of the running kernel as KERNELDIR (driver_kernel_headers), and run again"),
     ("Cannot find kunlun driver file", "get the file again: it brings no driver for this host"),
+    ("Unknown symbol", "install what it is built against first, then the driver again; peer memory needs the OFED of the adapters' vendor"),
 )
 
 

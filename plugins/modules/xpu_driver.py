@@ -26,7 +26,7 @@ attributes:
     support: full
     details: >-
       On a host without a driver the part number is not known, so that the options are predicted as what it asks for,
-      unless O(part_number) names it. A file need not be there; one that is there is compared.
+      unless O(part_number) names it. A file need not be there; one that is there is compared, but not in O(folder), where it may yet be sent anew.
   diff_mode:
     support: full
   idempotent:
@@ -231,8 +231,7 @@ def settled(module, host):
     result = settle(module, host.present() if module.params["state"] == "present" else host.absent())
     if not module.check_mode:
         host.remove_needed_files()
-    numbers = sorted({number for number in host.observe().part_numbers.values() if number})
-    return dict(result, needed=host.needed, part_number=numbers[0] if len(numbers) == 1 else None, power_cycle=host.power_cycle)
+    return dict(result, needed=host.needed, part_number=host.part_number(), power_cycle=host.power_cycle)
 
 
 def main():

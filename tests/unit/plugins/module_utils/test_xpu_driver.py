@@ -121,6 +121,7 @@ def test_who_holds_devices():
     [
         ("modprobe: ERROR: could not insert 'kunlun': Invalid module format\ndone\n", "Invalid module format", "KERNELDIR"),
         ("Cannot find kunlun driver file\n", "Cannot find kunlun driver file", "get the file again"),
+        ("modprobe: ERROR: could not insert 'kunlun_peermem': Unknown symbol in module\n", "kunlun_peermem", "OFED"),
         ("cc1: error: no such file\nleaving\n", "cc1: error: no such file", "mend what it says"),
         ("a\nb\n", "b", "mend what it says"),
         ("", "it said nothing", "mend what it says"),

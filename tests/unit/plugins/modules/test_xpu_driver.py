@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _changes, _xpu_driver_host
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _changes, _xpu_driver_host, _xpu_driver_modules
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
 from ansible_collections.flagos.kunlunxin.plugins.modules import xpu_driver
 
@@ -206,8 +207,8 @@ class Host:
 
 @pytest.fixture
 def host(captured, tmp_path, monkeypatch):
-    monkeypatch.setattr(_xpu_driver_host, "READY_SECONDS", 0)
-    monkeypatch.setattr(_xpu_driver_host, "READY_PAUSE", 0)
+    monkeypatch.setattr(_xpu_driver_modules, "READY_SECONDS", 0)
+    monkeypatch.setattr(_xpu_driver_modules, "READY_PAUSE", 0)
     return Host(captured, tmp_path)
 
 
@@ -320,6 +321,13 @@ def test_a_file_with_another_hash(host):
     assert remedy
 
 
+def test_a_file_that_will_be_sent_anew_does_not_hinder_the_prediction(host):
+    wrong = {**host.params["xre"], "sha256": "0" * 64}
+    assert host.run(check=True, xre=wrong, folder=str(host.sent))["needed"] == [wrong["file"]]
+    with pytest.raises(UnfitError, match=r"XRE: .* has sha256"):
+        host.run()
+
+
 def test_headers_that_are_missing(host):
     shutil.rmtree(host.root / f"usr/src/linux-headers-{KERNEL}")
     assert host.refused() == (
@@ -328,6 +336,13 @@ def test_headers_that_are_missing(host):
         f"those of the running kernel {KERNEL}",
         f"install the package linux-headers-{KERNEL}",
     )
+
+
+def test_headers_that_an_overlay_hides(host, tmp_path):
+    host.captured.tree = HostTree(str(host.root), str(tmp_path / "overlay"))
+    (tmp_path / "overlay/usr/src").mkdir(parents=True)
+    (tmp_path / f"overlay/usr/src/linux-headers-{KERNEL}").symlink_to("/nowhere")
+    assert host.refused()[0] == "kernel headers"
 
 
 def test_headers_of_another_kernel(host):
@@ -340,7 +355,7 @@ def test_headers_of_another_kernel(host):
 def test_nothing_to_build_peer_memory_against(host):
     (host.root / "proc/modules").write_text("")
     check, observed, _expected, remedy = host.refused()
-    assert (check, observed) == ("peer memory", "neither ofed_info nor rdma-ndd nor a module ib_core")
+    assert (check, observed) == ("peer memory", "neither ofed_info nor rdma-ndd nor the module ib_core")
     assert "driver_peer_memory: false" in remedy
     host.run(peer_memory=False)
     assert host.loaded() == ["kunlun"]
