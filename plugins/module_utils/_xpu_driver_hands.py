@@ -32,7 +32,7 @@ class Observed(object):
     def __init__(self, tree, params, containers):
         problems = facts.Problems()
         cards = [card.address for card in facts.cards(tree, params["pci_ids"])]
-        program, answers = facts.ask_tool(tree, params["tool"], problems)
+        program, answers = facts.ask_tool(tree, params["tool"], problems, subjects=("query",))
         told = facts.tool_facts(answers, cards, problems)
         nodes = facts.nodes(tree, params["nodes"], containers, problems)
         loaded, _unread = _kernel_modules.parse_modules(tree.text("/proc/modules"))
@@ -43,7 +43,8 @@ class Observed(object):
         self.firmware = {address: told[address]["firmware"] for address in cards}
         self.holders = {path: node["owners"] for path, node in nodes.items() if node and node["owners"]}
         self.loaded = set(loaded)
-        self.xdr_file_version = (tree.command("modinfo", "-F", "version", driver.XDR_MODULE) or "").strip() or None
+        xdr_version = tree.command("modinfo", "-F", "version", driver.XDR_MODULE) if params["xdr"] else None
+        self.xdr_file_version = (xdr_version or "").strip() or None
 
     @property
     def kernel(self):
@@ -63,6 +64,7 @@ class Hands(object):
         self.module, self.params, self.tree = module, module.params, tree
         self.folder = os.path.join(self.params["state_dir"], FOLDER)
         self.record = files.Record(self.folder, root=root)
+        self.latest = None  # what was observed last
         self._containers, self._root = containers, root
 
     def at(self, path):
@@ -70,7 +72,8 @@ class Hands(object):
         return os.path.join(self._root, path.lstrip("/"))
 
     def observe(self):
-        return Observed(self.tree, self.params, self._containers)
+        self.latest = Observed(self.tree, self.params, self._containers)
+        return self.latest
 
     def judge_file(self, subject, entry):
         """Refuse a file that is missing or has another SHA-256. One that may yet be sent, once check mode said that it is needed, is let be.

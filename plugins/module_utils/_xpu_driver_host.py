@@ -45,8 +45,8 @@ class DriverHost(object):
         return self._firmware.power_cycle
 
     def part_number(self):
-        """The one part number that the cards tell, None where they tell none or several."""
-        numbers = {number for number in self._hands.observe().part_numbers.values() if number}
+        """The one part number that the cards told last, None where they told none or several."""
+        numbers = {number for number in self._hands.latest.part_numbers.values() if number}
         return numbers.pop() if len(numbers) == 1 else None
 
     # present ----------------------------------------------------------------------------------------------------
@@ -118,9 +118,8 @@ class DriverHost(object):
         install = Change("KERNELDIR=%s %s" % (headers, " ".join(argv)), "driver", "driver %s\n" % reason, after, make)
         return [*self._modules.unload_changes(now), install]
 
-    def _prove(self):
+    def _prove(self, now):
         """Read back what was installed and loaded."""
-        now = self._hands.observe()
         self._modules.prove(now)
         self._xdr.prove(now)
 

@@ -86,7 +86,7 @@ class Modules(object):
     def change(self, now, step, reason, number, prove):
         """The change by which the modules are loaded with the options for the part number, read from the cards where it is None.
 
-        :param prove: called when it is made, raises UnfitError unless the host then is as it should be.
+        :param prove: called with what is observed when it is made; raises UnfitError unless the host then is as it should be.
         """
         action = "load %s" % ", ".join(self.names)
         after = "".join("%s\n" % name for name in self.names)
@@ -100,8 +100,7 @@ class Modules(object):
             after += "driver %s\n" % self._hands.params["version"]
 
         def make(unused):
-            self._settle(number, step == driver.RELOAD)
-            prove()
+            prove(self._settle(number, step == driver.RELOAD))
 
         return Change(action, "modules", before, after, make)
 
@@ -115,7 +114,9 @@ class Modules(object):
         self._load()
         if os.path.exists(self._pending):
             os.unlink(self._pending)
-        self._judged(self._await_cards())
+        then = self._await_cards()
+        self._judged(then)
+        return then
 
     def _load(self):
         for name in self.names:

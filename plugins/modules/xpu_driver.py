@@ -221,6 +221,9 @@ def unfit_option(params):
     for entry in files_of(params):
         if not re.fullmatch(r"[0-9a-fA-F]{64}", entry["sha256"]):
             return driver.UnfitError("sha256 of %s" % entry["file"], repr(entry["sha256"]), "64 hexadecimal digits", "mend it")
+    names = [os.path.basename(entry["file"]) for entry in files_of(params)]
+    if params["folder"] and len(set(names)) < len(names):
+        return driver.UnfitError("files", ", ".join(sorted(names)), "another name for each, as they go to one folder", "rename one")
     if params["state"] == "present" and not re.fullmatch(r"[0-9]+(?:\.[0-9]+)+", params["version"]):
         return driver.UnfitError("version", repr(params["version"]), "numbers and dots such as 5.0.21.26", "mend it")
     return None

@@ -598,6 +598,13 @@ def test_an_option_that_cannot_be_used_is_refused_in_one_line(run_module, tmp_pa
     assert answer["finding"]["text"] == answer["msg"]
 
 
+def test_files_of_one_name_cannot_go_to_one_folder(run_module, tmp_path):
+    file = {"file": "/a/x.run", "sha256": "0" * 64}
+    params = {"version": VERSION, "xre": file, "firmware": {**file, "file": "/b/x.run", "versions": {}}, "state_dir": str(tmp_path)}
+    answer = run_module("xpu_driver", {**params, "folder": str(tmp_path)}, check=True)
+    assert "files: x.run, x.run; expected another name for each" in answer["msg"]
+
+
 def test_nothing_is_taken_away_where_nothing_was_brought(run_module, tmp_path):
     answer = run_module("xpu_driver", {"state": "absent", "state_dir": str(tmp_path / "state")}, check=True)
     assert (answer["changed"], answer["actions"], answer["part_number"]) == (False, [], None)
