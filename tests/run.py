@@ -38,7 +38,19 @@ MEMORY = ROOT / ".cache" / "tests"
 PLAYBOOK = BIN / "ansible-playbook"
 
 # Scenarios in the order of the stages: the first ones find hosts without a service, the second ones need it up.
-SCENARIOS_BEFORE = ("lab", "preflight", "pairs", "host", "rdma", "container_engine", "image", "image_archive", "weights", "lock")
+SCENARIOS_BEFORE = (
+    "lab",
+    "preflight",
+    "pairs",
+    "host",
+    "rdma",
+    "driver",
+    "container_engine",
+    "image",
+    "image_archive",
+    "weights",
+    "lock",
+)
 SCENARIOS_SERVING = ("serve", "verify")
 SCENARIOS_ONLY_FULL = ("lab",)
 # They take the sshd of the lab's serving image where the machine has none.

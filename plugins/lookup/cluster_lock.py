@@ -29,12 +29,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: One dict for each file, with the sections C(image) and C(weights), each empty where nothing is pinned.
+  description:
+    - One dict for each file, with the sections C(image) and C(weights), each empty where nothing is pinned.
+    - The section C(driver) is there only where a driver is pinned.
   type: list
   elements: dict
 """
 
 import os
+import re
 
 import yaml
 from ansible.errors import AnsibleLookupError
@@ -58,7 +61,8 @@ def read_lock(path):
         # The lock is written by a task, which expands ~ too: not found where it was written, it would pin nothing.
         with open(os.path.expanduser(path), encoding="utf-8") as stream:
             lock = yaml.safe_load(stream)
-        return {name: _section(lock, name) if lock.get(name) else {} for name in SECTIONS}
+        sections = {name: _section(lock, name) if lock.get(name) else {} for name in SECTIONS}
+        return {**sections, "driver": _driver(lock["driver"])} if lock.get("driver") else sections
     except FileNotFoundError:
         return {name: {} for name in SECTIONS}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -76,3 +80,10 @@ def _section(lock, name):
     if manifest["root"] != section["root"]:
         raise ValueError("the root of the weights does not belong to the files")
     return manifest
+
+
+def _driver(section):
+    for name, pattern in (("version", r"[0-9]+(\.[0-9]+)+"), ("sha256", r"[0-9a-f]{64}")):
+        if not re.fullmatch(pattern, section[name]):
+            raise ValueError(f"driver.{name} {section[name]!r}")
+    return section

@@ -103,7 +103,7 @@ def _card(device):
     }
 
 
-def ask_tool(tree, name, problems):
+def ask_tool(tree, name, problems, subjects=("machine", "list", "query", "topology")):
     """The vendor's tool and what it answered: ``({"path", "kind", "version", "runtime_version"}, answers)``.
 
     Only a tool that is recognised is asked anything, and only for what it knows. Several programs have the name ``xpu-smi``: the first
@@ -111,6 +111,7 @@ def ask_tool(tree, name, problems):
     devices, and change their number.
 
     :param name: a path, or a name that is looked for in :data:`TOOL_FOLDERS`; None for no tool.
+    :param subjects: what to ask for, each a call of the tool.
     """
     nothing = {"path": None, "kind": None, "version": None, "runtime_version": None}
     programs = []
@@ -119,7 +120,7 @@ def ask_tool(tree, name, problems):
         kind = _xpu_smi.identify(table) or _xpu_smi.identify(tree.command(path, "-h"))
         program = dict(nothing, path=path, kind=kind)
         if kind == _xpu_smi.KUNLUNXIN:
-            return program, _answers(tree, program, table, problems)
+            return program, _answers(tree, program, table, problems, subjects)
         refused = "is another program of this name, Intel's" if kind else "is no program of this name that is known"
         problems.tell(path, ["%s; it is not asked anything" % refused])
         programs.append(program)
@@ -133,7 +134,7 @@ def _places(tree, name):
     return [path for path in paths if tree.exists(path)]
 
 
-def _answers(tree, program, table, problems):
+def _answers(tree, program, table, problems, subjects):
     """What a recognised tool tells in each of its forms; the versions go into ``program``."""
     name = posixpath.basename(program["path"])
     if table is None:  # without a driver it fails, and would in every form
@@ -149,6 +150,8 @@ def _answers(tree, program, table, problems):
         ("query", ("-q",), _xpu_smi.parse_query),
         ("topology", ("topo", "-m"), _xpu_smi.parse_topology),
     ):
+        if subject not in subjects:
+            continue
         text = tree.command(program["path"], *options)
         source = " ".join((name, *options))
         if text is None:

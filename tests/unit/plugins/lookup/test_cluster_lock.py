@@ -7,6 +7,7 @@ from ansible_collections.flagos.kunlunxin.plugins.lookup.cluster_lock import rea
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import manifest_of
 
 IMAGE = {"config_digest": "sha256:" + "a" * 64, "manifest_digest": "sha256:" + "b" * 64}
+DRIVER = {"version": "5.0.21.26", "sha256": "e" * 64, "xdr": {"version": "1.1.0.6", "sha256": "f" * 64}}
 WEIGHTS = manifest_of({"a": {"size": 1, "sha256": "c" * 64}})
 
 
@@ -20,6 +21,14 @@ def test_what_was_locked_is_read(tmp_path):
     assert read_lock(str(path)) == {"image": IMAGE, "weights": WEIGHTS}
     path.write_text(yaml.safe_dump({"image": IMAGE}))
     assert read_lock(str(path)) == {"image": IMAGE, "weights": {}}
+
+
+def test_a_driver_is_pinned_only_where_one_is_managed(tmp_path):
+    path = tmp_path / "lock.yml"
+    path.write_text(yaml.safe_dump({"image": IMAGE, "weights": WEIGHTS, "driver": DRIVER}))
+    assert read_lock(str(path)) == {"image": IMAGE, "weights": WEIGHTS, "driver": DRIVER}
+    path.write_text(yaml.safe_dump({"image": IMAGE, "weights": WEIGHTS, "driver": {}}))
+    assert read_lock(str(path)) == {"image": IMAGE, "weights": WEIGHTS}
 
 
 def test_a_lock_in_the_home_folder_pins(tmp_path, monkeypatch):
@@ -38,6 +47,10 @@ def test_a_lock_in_the_home_folder_pins(tmp_path, monkeypatch):
         yaml.safe_dump({"image": "x"}),
         yaml.safe_dump({"weights": {**WEIGHTS, "root": "sha256:" + "d" * 64}}),
         yaml.safe_dump({"weights": {"root": WEIGHTS["root"]}}),
+        yaml.safe_dump({"driver": "5.0.21.26"}),
+        yaml.safe_dump({"driver": {"version": "5.0.21.26"}}),
+        yaml.safe_dump({"driver": {**DRIVER, "version": 5.37}}),
+        yaml.safe_dump({"driver": {**DRIVER, "sha256": "abc"}}),
     ],
 )
 def test_a_file_that_is_no_lock_is_refused_in_one_line(tmp_path, lock):
