@@ -239,8 +239,8 @@ def test_the_mtu_of_a_rail_is_settled_by_a_stage_and_that_of_the_control_interfa
     for rail, stage in (("eth1", "rdma"), ("eth0", None)):
         one = Cluster()
         one.interface("node3", rail)["mtu"] = 1400
-        ((found, named),) = pairs.network_facts(one.plan, one.told).judgements()
-        assert (found.host, named) == ("node3", stage)
+        (found,) = pairs.network_facts(one.plan, one.told).judgements()
+        assert (found.finding.host, found.stage) == ("node3", stage)
 
 
 def test_two_hosts_that_differ_are_both_named():
