@@ -206,14 +206,15 @@ def molecule(scenario: str) -> Step:
 
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+RUNS_ON_HOSTS = ("plugins/modules", "plugins/module_utils", "tests/simulators/p800/p800_simulator")
 STEPS = (
     Step("ruff", "lint", command(BIN / "ruff", "check", ".")),
     Step("format", "lint", command(BIN / "ruff", "format", "--check", ".")),
-    Step("mypy", "lint", command(BIN / "mypy", "tools", "tests/run.py", "plugins/plugin_utils")),
+    Step("mypy", "lint", command(BIN / "mypy", "tools", "tests/run.py", "tests/simulators", "plugins/plugin_utils")),
     Step(
         "python-3.8",
         "lint",
-        command(BIN / "vermin", "--target=3.8-", "--violations", "--no-tips", "plugins/modules", "plugins/module_utils"),
+        command(BIN / "vermin", "--target=3.8-", "--violations", "--no-tips", *RUNS_ON_HOSTS),
     ),
     Step("ansible-lint", "lint", command(BIN / "ansible-lint", "--offline", "--profile", "production", "--strict")),
     Step("changelog", "lint", command(BIN / "antsibull-changelog", "lint")),

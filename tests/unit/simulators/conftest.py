@@ -159,6 +159,6 @@ def host(tmp_path: Path) -> Host:
     return make_host(tmp_path)
 
 
-@pytest.fixture(name="make_host")
+@pytest.fixture(scope="session", name="make_host")
 def make_host_fixture() -> Any:
     return make_host

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from p800_simulator import commands, runner, wiring
+from p800_simulator import commands, programs, runner, wiring
 from p800_simulator.places import ROOT_VARIABLE
 from p800_simulator.tools import bandwidth
 
@@ -87,9 +87,17 @@ def test_what_would_reset_a_device_is_refused(site, option):
     assert (code, out) == (2, "") and "REFUSED" in error
 
 
-@pytest.mark.parametrize("name", ["xpu-smi", "modprobe", "mlnx_qos", "ib_write_bw"])
+@pytest.mark.parametrize("name", sorted(programs.BY_NAME))
 def test_a_program_says_that_it_is_a_simulator(site, name):
-    assert "a SIMULATOR of" in site.done(f"{name} --simulator-help")
+    assert "simulator" in site.done(f"{name} --help").lower()
+
+
+def test_after_that_the_hosts_own_program_says_its_own(site):
+    real = site.root / "usr/sbin/ethtool.p800-real"
+    real.parent.mkdir(parents=True, exist_ok=True)
+    real.write_text('#!/bin/sh\nexec touch "$P800_SIMULATOR_ROOT/asked$1"\n')
+    real.chmod(0o755)
+    assert "SIMULATOR" in site.done("ethtool --help") and (site.root / "asked--help").exists()
 
 
 # ---- the modules
@@ -273,8 +281,9 @@ def test_programs_of_ofed_are_there_with_it(site):
     assert not program.exists()
     site.done("p800-simulator ofed install")
     assert "SIMULATOR" in program.read_text()
-    site.done("p800-simulator ofed remove")
-    assert not program.exists()
+    assert site("ofed_uninstall.sh")[0] == 1 and program.exists()
+    site.done("ofed_uninstall.sh --force")
+    assert not program.exists() and site.state()["ofed"] is None
 
 
 def test_a_host_with_fewer_xpus_and_another_vendor(site):

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from p800_simulator import faults
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from p800_simulator import faults, render, wiring
 
 Reader = Callable[[Any], Any]  # of a host, what the fault is seen by
 SPEED = "current_link_speed"
@@ -259,3 +261,24 @@ def test_faults_add_up(host):
 def test_what_is_no_fault_is_refused(name, given, message):
     with pytest.raises(faults.FaultError, match=message):
         faults.checked(name, given)
+
+
+NAMES = sorted(faults.BY_NAME)
+
+
+@settings(max_examples=30, deadline=None)
+@given(chosen=st.lists(st.sampled_from(NAMES), unique=True), wired=st.sampled_from(sorted(wiring.NAMED)), count=st.integers(0, 8))
+def test_any_faults_together_make_a_host_that_can_be_shown(tmp_path_factory, make_host, chosen, wired, count):
+    host = make_host(tmp_path_factory.mktemp("host"), wired=wired).ready()
+    host.state.devices = count
+    healthy = render.overlay(host.state, host.live, "/overlay")
+    for name in chosen:
+        host.fault(name)
+    shown = render.overlay(host.state, host.live, "/overlay")
+    assert shown == render.overlay(host.state, host.live, "/overlay")
+    for argv in ((), ("-m",), ("-q",), ("topo", "-m")):
+        answer = host.says("xpu-smi", *argv)
+        assert bool(answer.out) == (answer.code == 0) or not count
+    for name in chosen:
+        del host.state.faults[name]
+    assert render.overlay(host.state, host.live, "/overlay") == healthy

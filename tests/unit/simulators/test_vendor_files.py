@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -108,3 +110,18 @@ def test_without_headers_there_is_no_driver_file(installer, tmp_path, arguments)
 def test_a_host_without_simulator_is_left_alone(installer):
     done = call(installer, "-q", PATH="/usr/bin:/bin")
     assert done.returncode == 1 and "no P800 on this host" in done.stderr
+
+
+def test_weights_say_that_they_are_quantized(tmp_path):
+    source, target = tmp_path / "tiny", tmp_path / "int8"
+    source.mkdir()
+    (source / "config.json").write_text('{"model_type": "deepseek_v3"}')
+    (source / "model.safetensors").write_bytes(b"weights")
+    for _time in range(2):
+        subprocess.run([sys.executable, SOURCE.parents[1] / "weights.py", source, target], check=True)
+        made = json.loads((target / "config.json").read_text())
+        assert made["model_type"] == "deepseek_v3" and made["quantization_config"]["quant_method"] == "compressed-tensors"
+        assert (target / "model.safetensors").read_bytes() == b"weights"
+    changed = (target / "config.json").stat().st_mtime_ns
+    subprocess.run([sys.executable, SOURCE.parents[1] / "weights.py", source, target], check=True)
+    assert (target / "config.json").stat().st_mtime_ns == changed

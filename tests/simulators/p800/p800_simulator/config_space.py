@@ -22,22 +22,21 @@ _CODES = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5}
 def content(function: Function, written: Mapping[str, int]) -> bytes:
     """:param written: bytes by offset that a program put there."""
     space = bytearray(SIZE)
-    is_bridge = isinstance(function, Bridge)
+    bridge = function if isinstance(function, Bridge) else None
     class_code = int(function.class_code, 16)
     struct.pack_into("<HHHH", space, 0, int(function.vendor, 16), int(function.device, 16), 0x0406, 0x0010)  # memory, master; capabilities
     space[0x09:0x0C] = struct.pack("<I", class_code)[:3]
-    space[0x0E] = 1 if is_bridge else 0
+    space[0x0E] = 1 if bridge else 0
     space[0x34] = _CAPABILITY
-    port = (4 if len(function.place.path) == 2 else 5) if is_bridge else 0  # root port, switch's port, endpoint
+    port = (4 if len(function.place.path) == 2 else 5) if bridge else 0  # root port, switch's port, endpoint
     space[_CAPABILITY] = 0x10
     struct.pack_into("<H", space, _CAPABILITY + 0x02, 2 | port << 4)
     struct.pack_into("<H", space, _CAPABILITY + 0x08, 0x0930 & 0x8FFF | READ_REQUEST_512)
     struct.pack_into("<I", space, _CAPABILITY + 0x0C, _link(function.link.max_speed, function.link.max_width))
     struct.pack_into("<H", space, _CAPABILITY + 0x12, _link(function.link.speed, function.link.width))
-    if is_bridge:
-        assert isinstance(function, Bridge)
+    if bridge:
         struct.pack_into("<I", space, _EXTENDED, 0x0001000D)
-        struct.pack_into("<HH", space, _EXTENDED + 4, 0x005F, function.acs)
+        struct.pack_into("<HH", space, _EXTENDED + 4, 0x005F, bridge.acs)
     for offset, value in written.items():
         space[int(offset)] = value
     return bytes(space)

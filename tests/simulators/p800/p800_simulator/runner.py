@@ -12,7 +12,7 @@ from typing import List, Sequence
 
 from . import live, places, programs, render, show
 from .state import StateError, locked
-from .tools.base import Answer, Session
+from .tools.base import Answer, Program, Session
 
 REAL = ".p800-real"  # added to the name of a host's own program
 
@@ -22,15 +22,23 @@ def run(name: str, argv: List[str]) -> int:
     here = places.of_this_host()
     program = programs.BY_NAME[name]
     log(here, name, argv)
-    if argv == ["--simulator-help"]:
-        print("%s: a SIMULATOR of %s (p800-simulator), for tests only; see tests/simulators/README.md" % (name, program.about))
-        return 0
+    if argv in (["--help"], ["-h"]) and program is not programs.SAYS_IT_ITSELF:
+        return _help(here, program, argv)
     early = program.before(here, argv) if program.before else None
     try:
         return finish(here, program.path, name, early or _answer(here, name, argv))
     except StateError as error:
         print("p800-simulator: %s" % error, file=sys.stderr)
         return 70
+
+
+def _help(here: places.Places, program: Program, argv: List[str]) -> int:
+    """That it is a simulator, and then what the host's own program says, if there is one."""
+    print(
+        "%s: a SIMULATOR of %s (p800-simulator), for tests only; see tests/simulators/README.md" % (program.name, program.about), flush=True
+    )
+    real = here.path(program.path) + REAL
+    return subprocess.run([program.name, *argv], executable=real, check=False).returncode if os.path.exists(real) else 0
 
 
 def log(here: places.Places, name: str, argv: Sequence[str]) -> None:

@@ -48,6 +48,16 @@ def ofed_info(session: Session, argv: Sequence[str]) -> Answer:
     return Answer("%s (p800-simulator):\n" % name)
 
 
+def ofed_uninstall(session: Session, argv: Sequence[str]) -> Answer:
+    if "--force" not in argv:
+        return refusal(
+            "This program will uninstall all %s packages on your machine; --force does it without asking" % OFED_PREFIX.strip("-")
+        )
+    session.state.ofed = None
+    session.changed = True
+    return Answer("Uninstall finished successfully (p800-simulator)\n")
+
+
 # ---- mlnx_qos
 
 
@@ -268,6 +278,7 @@ def _set_rings(session: Session, nic: Nic, words: Sequence[str]) -> Answer:
 
 
 OFED_PROGRAMS = (
+    Program("ofed_uninstall.sh", "/usr/sbin/ofed_uninstall.sh", "MLNX_OFED's ofed_uninstall.sh", ofed_uninstall),
     Program("ofed_info", "/usr/bin/ofed_info", "MLNX_OFED's ofed_info", ofed_info),
     Program("ibdev2netdev", "/usr/bin/ibdev2netdev", "MLNX_OFED's ibdev2netdev", ibdev2netdev),
     Program("show_gids", "/usr/sbin/show_gids", "MLNX_OFED's show_gids", show_gids, reads_addresses=True),
