@@ -19,7 +19,7 @@ HOSTS = {"a": "127.0.0.31", "b": "127.0.0.32", "c": "127.0.0.33"}
 
 SERVER = """#!/bin/sh
 # serves until it is killed, and says so in the folder
-echo $$ > {folder}/serving-{address}
+echo $$ >> {folder}/serving-{address}
 exec sleep 60
 """
 CLIENT = """#!/bin/sh
@@ -104,9 +104,23 @@ def test_no_host_ever_has_two_tests_at_once(hosts, tmp_path):
     assert all(one["gbps"] == 5.0 for all_of in found.values() for one in all_of)
     # No server outlives its test.
     time.sleep(0.2)
-    for file in tmp_path.glob("serving-*"):
+    served = [int(pid) for file in tmp_path.glob("serving-*") for pid in file.read_text().split()]
+    assert 0 < len(served) <= len(HOSTS) * (len(HOSTS) - 1)  # one may be killed before it says a word
+    for process in served:
         with pytest.raises(ProcessLookupError):
-            os.kill(int(file.read_text()), 0)
+            os.kill(process, 0)
+
+
+@pytest.mark.parametrize(("name", "peer"), [("a", "b"), ("b", "a")])
+def test_two_hosts_are_taken_in_the_same_order_by_both(hosts, monkeypatch, name, peer):
+    """Else each would have itself and wait for the other one."""
+    taken = []
+    held = bandwidth._held
+    monkeypatch.setattr(bandwidth, "_held", lambda source, what, seconds: taken.append(what[0]) or held(source, what, seconds))
+    (test,) = (one for one in made_tests(hosts, name) if one["peer"] == peer)
+    (found,) = bandwidth.measure(name, [test], 5)
+    assert found["gbps"] == 5.0
+    assert taken == [HOSTS["a"], HOSTS["b"]]
 
 
 def test_a_host_that_died_while_it_had_another_one_frees_it(hosts):
