@@ -46,7 +46,7 @@ def gather(tree, params, containers):
     program, answers = ask_tool(tree, params["tool"], problems)
     told = tool_facts(answers, [card.address for card in found], problems)
     return {
-        "devices": [dict(_card(card), **told[card.address]) for card in found],
+        "devices": [dict(_card(tree, card), **told[card.address]) for card in found],
         "nodes": nodes(tree, params["nodes"] + params["control_nodes"], containers, problems),
         "driver": driver(tree, params["driver_module"], params["peer_module"], problems),
         "tool": program,
@@ -91,7 +91,7 @@ def cards(tree, pci_ids):
     ]
 
 
-def _card(device):
+def _card(tree, device):
     return {
         "pci": device.address,
         "vendor": device.vendor,
@@ -100,6 +100,7 @@ def _card(device):
         "path": list(device.path),
         "link": device.link,
         "driver": device.driver,
+        "mapped": _pci.is_mapped(tree.text(posixpath.join(_pci.FOLDER, device.address, "resource"))),
     }
 
 

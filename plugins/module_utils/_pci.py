@@ -110,6 +110,15 @@ def distance(one, other):
     return NODE if one.numa_node == other.numa_node else SYS
 
 
+def is_mapped(text):
+    """Whether any of a device's memory has an address, from its ``resource`` file; None where that says nothing.
+
+    Firmware that does not decode above 4 GiB leaves large cards without one; their driver then cannot take them.
+    """
+    ranges = [line.split()[:2] for line in (text or "").splitlines() if len(line.split()) == 3]
+    return any(int(end, 16) for _start, end in ranges if re.match(r"0x[0-9a-fA-F]+$", end)) if ranges else None
+
+
 BRIDGE_CLASS = "0604"  # PCI-to-PCI
 EXTENDED_CAPABILITIES = 0x100  # PCI Express Base Specification: where their list begins
 ACS_CAPABILITY = 0x000D

@@ -138,6 +138,9 @@ accelerator:
         driver:
           description: Kernel driver that holds the device, or null.
           type: str
+        mapped:
+          description: Whether any of its memory has an address on the bus; null where sysfs does not say.
+          type: bool
         index:
           description: The tool's number of the device.
           type: int

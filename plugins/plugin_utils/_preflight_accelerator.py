@@ -43,16 +43,28 @@ def _accelerators(view: View) -> Iterator[Said]:
         addresses = f" ({listed(one['pci'] for one in found)})" if found else ""
         remedy = "reseat the card or its riser, and look whether the firmware has Above 4G Decoding on; then power the host off and on"
         yield Fault(f"{len(found)} on the PCI bus{addresses}", f"{wanted}", remedy)
+    if unmapped := [one["pci"] for one in found if one["mapped"] is False]:
+        remedy = "switch Above 4G Decoding on in the firmware of the host"
+        yield Fault(f"no memory of {listed(unmapped, 4)} has an address", "memory that the driver can reach", remedy)
 
 
 def _driver(view: View) -> Iterator[Said]:
     if why := _asked(view):
         yield Unread(why)
         return
-    driver = (view.accelerator or {})["driver"]
+    facts: Data = view.accelerator or {}
+    driver = facts["driver"]
     if driver and driver["version"] is None:
+        if driver["module"]["built_for"] not in (None, driver["kernel"]):
+            yield Unread("it is built for another kernel")
+            return
         loaded = "the module is loaded, its version cannot be read" if driver["module"]["loaded"] else "not loaded"
         yield Fault(loaded, "a driver that runs", INSTALL, "driver")
+    elif driver:
+        left_out = [one["pci"] for one in facts["devices"] if one["driver"] is None and one["mapped"] is not False]
+        if left_out:
+            remedy = "look in the kernel's log why it does not take the card; then power the host off and on"
+            yield Fault(f"does not hold {listed(left_out, 4)}", "a driver that holds every accelerator", remedy)
 
 
 def _driver_kernel(view: View) -> Iterator[Said]:
@@ -74,11 +86,21 @@ def _driver_version(view: View) -> Iterator[Said]:
         yield Unread(why)
         return
     wanted, version = view.needs.driver_version, driver_version(view)
+    if installed := installed_besides(view):
+        remedy = "load it anew when no process holds a device: run driver.yml, or reboot the host"
+        yield Fault(f"{version} runs, {installed} is installed", "the installed driver to run", remedy, "driver")
+        return
     if not wanted:
         yield Unread("no version is pinned; the hosts are compared with each other")
     elif version != wanted:
         remedy = "run driver.yml with the pinned driver, or pin the pair of driver and image anew"
         yield Fault(str(version), f"{wanted}, which goes with the image", remedy, "driver")
+
+
+def installed_besides(view: View) -> str:
+    """The version of the installed driver where another one runs; empty where they are the same, or not told."""
+    installed = (view.accelerator or {})["driver"]["module"]["version"] if driver_version(view) else None
+    return installed if installed and installed != driver_version(view) else ""
 
 
 def _firmware(view: View) -> Iterator[Said]:
@@ -118,6 +140,14 @@ def _nodes(view: View) -> Iterator[Said]:
         return
     stage = "driver" if has_driver else None
     missing = [path for path, device in found.items() if device is None]
+    numbers: dict[tuple[int, int], list[str]] = {}
+    for path, device in found.items():
+        if device is not None and device["kind"] == "char" and has_driver:
+            numbers.setdefault((device["major"], device["minor"]), []).append(path)
+    for number, paths in numbers.items():
+        if len(paths) > 1:
+            remedy = "remove them and load the driver again"
+            yield Fault(f"{listed(paths)} are one device ({number[0]}:{number[1]})", "a device of its own for each node", remedy)
     if missing:
         yield Fault(f"no {listed(missing)}", f"{len(found)} device nodes", "install and load the accelerator's driver", stage)
     strange = [path for path, device in found.items() if device is not None and device["kind"] != "char"]
@@ -238,9 +268,17 @@ def _tool(view: View) -> Iterator[Said]:
 def _as_read(view: View) -> Iterator[Said]:
     if why := _asked(view):
         yield Unread(why)
-    elif problems := (view.accelerator or {})["problems"]:
+    elif problems := _problems(view):
         remedy = "look at the file or the tool; what depends on it was not judged"
         yield Fault(listed(problems, 3), "facts that make sense", remedy, severity=Severity.WARNING, evidence="the module accelerator_info")
+
+
+def _problems(view: View) -> list[str]:
+    """What could not be read; without a driver the tool cannot answer, which is no problem of its own."""
+    facts: Data = view.accelerator or {}
+    silent = facts["driver"] and not facts["driver"]["version"]
+    tool = str(view.plan["profile"]["detection"].get("tool"))
+    return [line for line in facts["problems"] if not (silent and line.split(":")[0].rpartition("/")[2].split(" ")[0] == tool)]
 
 
 def _functions(view: View) -> dict[str, list[str]]:

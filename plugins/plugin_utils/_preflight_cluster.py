@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 from typing import Any
 
 from ._judgement import ClusterCheck, Data, Fault, Said, Severity, Unread, View, listed, odd_ones_out
-from ._preflight_accelerator import driver_version, old_firmware
+from ._preflight_accelerator import driver_version, installed_besides, old_firmware
 from ._preflight_host import clock_is_off
 from ._preflight_network import GID_INDEX, gids, rails, rdma_ports, uses_rdma
 
@@ -152,6 +152,38 @@ def _firmware(views: Views) -> Iterator[tuple[str, Said]]:
     yield from _uniform(views, told, lambda versions: f"cards with {' and with '.join(versions)}", "one firmware", remedy, "driver")
 
 
+def _links(view: View) -> tuple[tuple[str, str], ...] | None:
+    """How the accelerators of a host are joined, as the tool tells it: ``("XPU0-XPU1", "XL")``; None where it does not tell."""
+    topology = (view.accelerator or {}).get("topology")
+    if not topology:
+        return None
+    devices = [name for name in topology["names"] if name in topology["distances"] and name in topology["numa_affinity"]]
+    pairs = ((one, other) for place, one in enumerate(devices) for other in devices[place + 1 :])
+    return tuple((f"{one}-{other}", topology["distances"][one].get(other, "?")) for one, other in pairs) or None
+
+
+def _different_links(views: Views) -> Iterator[tuple[str, Said]]:
+    """Cards of one kind are joined alike on every host: only what differs is told."""
+    values = {name: _links(view) for name, view in views.items()}
+    known = {name: one for name, one in values.items() if one is not None}
+    if len(known) < 2:
+        known = {}
+    yield from ((name, Unread("there is nothing to compare")) for name in views if name not in known)
+    if not known:
+        return
+    usual, example, odd = odd_ones_out(known)
+    for name in odd:
+        mine, theirs = dict(known[name]), dict(usual)
+        # A card that is missing has no links; that it is missing is told elsewhere.
+        pairs = [pair for pair in theirs if pair in mine and mine[pair] != theirs[pair]]
+        if not pairs:
+            continue
+        observed = listed([f"{pair} is {mine[pair]}" for pair in pairs], 3)
+        expected = f"{listed([theirs[pair] for pair in pairs], 3)}, as on {example}"
+        remedy = "look in the kernel's log for the links of these accelerators; power the host off and on, and have the cabling looked at"
+        yield name, Fault(observed, expected, remedy, severity=Severity.WARNING)
+
+
 def _ports(view: View) -> dict[str, Data]:
     """The RDMA ports of a host that has one for every rail; none of another host, of which the missing one is told."""
     ports = rdma_ports(view) if uses_rdma(view) else {}
@@ -188,12 +220,13 @@ CHECKS = (
     ClusterCheck("clock spread", "the hosts' clocks between two readings of the controller's", _clock_spread),
     ClusterCheck("interface names", "ip address show", _interface_names),
     _same("number of accelerators", "/sys/bus/pci/devices", _count, "look for a card that is not seen", severity=Severity.WARNING),
+    ClusterCheck("links of accelerators", "xpu-smi topo -m", _different_links),
     ClusterCheck("part numbers", "xpu-smi -q", _part_numbers),
     _same(
         "driver versions",
         "/proc/DRIVER/version",
-        # Where a version is pinned, each host is held against that.
-        lambda view: None if view.needs.driver_version else driver_version(view),
+        # Where a version is pinned, each host is held against that; where another one is installed, it is told so.
+        lambda view: None if view.needs.driver_version or installed_besides(view) else driver_version(view),
         "install one version on all hosts: run driver.yml",
         "driver",
     ),

@@ -147,6 +147,7 @@ def test_a_healthy_host_of_eight(healthy):
         "path": ["pci0000:98", "0000:98:01.0", "0000:9a:00.0"],
         "link": {"speed_gts": 16.0, "width": 16, "max_speed_gts": 32.0, "max_width": 16},
         "driver": "kunlun",
+        "mapped": None,
         "index": 0,
         "minor": 0,
         "serial": "SERIAL0",

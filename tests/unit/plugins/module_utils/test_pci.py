@@ -111,3 +111,17 @@ def test_only_bridges_have_their_access_control_told(captured):
     for address in ("0000:3d:00.0", "0000:90:00.0"):
         (folder / address / "config").write_bytes(space((0x000D, 0x100, 0, b"\x7f\x00\x1d\x00")))
     assert pci.access_control(captured.tree) == {"0000:90:00.0": 0x1D}
+
+
+@pytest.mark.parametrize(
+    ("text", "mapped"),
+    [
+        ("0x0000380000000000 0x0000381fffffffff 0x000000000014220c\n0x0 0x0 0x0\n", True),
+        ("0x0000000000000000 0x0000000000000000 0x0000000000000000\n" * 7, False),
+        ("no numbers here\n", False),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_memory_of_a_device_has_an_address_or_none(text, mapped):
+    assert pci.is_mapped(text) is mapped

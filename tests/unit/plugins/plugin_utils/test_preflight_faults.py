@@ -141,6 +141,8 @@ def of_rail(name, value):
     return {f"network>rdma>mlx5_0>ports>1>{name}": value}
 
 
+OLD_DRIVER = {"accelerator>driver>version": "5.0.21.26", "accelerator>driver>module>version": "5.0.21.26"}
+
 # check: [(what is changed, words of the line, stage that mends it or None, severity)]; ``needs`` among the changes changes what is declared
 FAULTS = {
     "account": [({"host>system>user_id": 1000}, "user id 1000; expected root", None, "error")],
@@ -287,7 +289,10 @@ FAULTS = {
         (of_rail("gids", []), "no RoCE v2 entry with an IPv4 address of eth1", "rdma", "error"),
     ],
     "network as read": [({"network>problems": ["ip route: line 3: x"]}, "ip route: line 3: x", None, "warning")],
-    "accelerators": [({"accelerator>devices": lambda there: there[:1]}, "1 on the PCI bus (0000:11:00.0); expected 2", None, "error")],
+    "accelerators": [
+        ({"accelerator>devices": lambda there: there[:1]}, "1 on the PCI bus (0000:11:00.0); expected 2", None, "error"),
+        ({"accelerator>devices>0>mapped": False, "accelerator>devices>0>driver": None}, "no memory of 0000:11:00.0 has", None, "error"),
+    ],
     "kernel log": [
         (
             {"accelerator>kernel_log": [{"pattern": "noc_idle", "meaning": "busy", "line": "xpu noc_idle timeout", "count": 3}]},
@@ -296,15 +301,26 @@ FAULTS = {
             "error",
         )
     ],
-    "driver": [({"accelerator>driver>version": None, "accelerator>driver>module>loaded": False}, "not loaded", "driver", "error")],
-    "driver's kernel": [({"accelerator>driver>module>built_for": "6.8.0-40-generic"}, "built for 6.8.0-40-generic", "driver", "error")],
-    "driver version": [
+    "driver": [
+        ({"accelerator>driver>version": None, "accelerator>driver>module>loaded": False}, "not loaded", "driver", "error"),
+        ({"accelerator>devices>1>driver": None}, "does not hold 0000:12:00.0", None, "error"),
+    ],
+    "driver's kernel": [
         (
-            {"needs": {"driver_version": "5.0.21.38"}, "accelerator>driver>version": "5.0.21.26"},
-            "5.0.21.26; expected 5.0.21.38, which goes",
+            {"accelerator>driver>version": None, "accelerator>driver>module>built_for": "6.8.0-40-generic"},
+            "built for 6.8.0-40-generic",
             "driver",
             "error",
         )
+    ],
+    "driver version": [
+        (
+            {"needs": {"driver_version": "5.0.21.38"}, **OLD_DRIVER},
+            "5.0.21.26; expected 5.0.21.38, which goes",
+            "driver",
+            "error",
+        ),
+        ({"accelerator>driver>version": "5.0.21.26"}, "5.0.21.26 runs, 5.0.21.38 is installed", "driver", "error"),
     ],
     "firmware": [
         (
@@ -320,6 +336,7 @@ FAULTS = {
     ],
     "device nodes": [
         ({"host>devices>/dev/xpu1": None}, "no /dev/xpu1; expected 3 device nodes", "driver", "error"),
+        ({"host>devices>/dev/xpu1>minor": 0}, "/dev/xpu0, /dev/xpu1 are one device (195:0)", None, "error"),
         ({"host>devices>/dev/xpu1>kind": "other"}, "/dev/xpu1 is no device", None, "error"),
     ],
     "device access": [({"host>devices>/dev/xpu1>mode": "0600"}, "/dev/xpu1 (0600) not open to all", "driver", "warning")],
@@ -398,6 +415,9 @@ FAULTS = {
             "warning",
         )
     ],
+    "links of accelerators": [
+        ({"accelerator>topology>distances>XPU0>XPU1": "SYS"}, "XPU0-XPU1 is SYS; expected XL, as on node1", None, "warning"),
+    ],
     "part numbers": [
         (
             {"accelerator>devices": lambda there: [dict(one, part_number="B2") for one in there]},
@@ -407,7 +427,7 @@ FAULTS = {
         ),
         ({"accelerator>devices>1>part_number": "B2"}, "B00100300110112, B2; expected one part number", None, "error"),
     ],
-    "driver versions": [({"accelerator>driver>version": "5.0.21.26"}, "5.0.21.26; expected 5.0.21.38, as on node1", "driver", "error")],
+    "driver versions": [(OLD_DRIVER, "5.0.21.26; expected 5.0.21.38, as on node1", "driver", "error")],
     "firmware versions": [
         (
             {"accelerator>devices": lambda there: [dict(one, firmware={"SBL": "1.40"}) for one in there]},
@@ -537,13 +557,17 @@ def test_without_a_driver_only_the_driver_is_blamed():
         "accelerator>driver": {
             "version": None,
             "kernel": "6.8.0-87-generic",
-            "module": {"loaded": False, "built_for": None},
+            "module": {"loaded": False, "built_for": None, "version": None},
             "peer_module": {"loaded": False},
             "xdr": {"version": None, "mapped": None, "node": False},
         },
-        "accelerator>devices": lambda there: [dict(one, part_number=None, firmware=None, memory_used_bytes=None) for one in there],
+        "accelerator>devices": lambda there: [
+            dict(one, part_number=None, firmware=None, memory_used_bytes=None, driver=None) for one in there
+        ],
         "accelerator>nodes": dict.fromkeys(["/dev/xpu0", "/dev/xpu1", "/dev/xpuctrl"]),
         "accelerator>tool": {"path": None, "kind": None},
+        "accelerator>topology": None,
+        "accelerator>problems": ["xpu-smi: gave no answer"],
         "host>devices": dict.fromkeys(["/dev/xpu0", "/dev/xpu1", "/dev/xpuctrl"]),
     }
     assert [(one.check, one.finding.host, one.stage) for one in judge(changes).judgements] == [("driver", "node3", "driver")]
@@ -587,7 +611,7 @@ def test_a_fault_is_to_do_until_its_stage_has_run(before):
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_of_different_hosts_the_odd_one_out_is_named(host):
-    (found,) = judge({"accelerator>driver>version": "4"}, host=host).judgements
+    (found,) = judge(OLD_DRIVER, host=host).judgements
     assert (found.check, found.finding.host) == ("driver versions", host)
 
 
