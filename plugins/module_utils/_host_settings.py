@@ -183,6 +183,16 @@ def hosts_with_block(text, block):
     return _without(addresses, outside[0]) + block + _without(addresses, outside[1])
 
 
+def hosts_without_block(text, cluster):
+    """The hosts file without the cluster's block; a mark whose partner is missing bounds nothing, and stays."""
+    begin, end = ("# %s flagos.kunlunxin cluster %s" % (word, cluster) for word in ("BEGIN", "END"))
+    lines = text.splitlines(True)
+    marks = [line.rstrip("\n") for line in lines]
+    last = marks.index(end) if end in marks else 0
+    first = max((number for number, mark in enumerate(marks[:last]) if mark == begin), default=None)
+    return text if first is None else "".join(lines[:first] + lines[last + 1 :])
+
+
 def _without(addresses, text):
     """The lines of a hosts file without names that ``addresses`` puts elsewhere; a line left without a name goes."""
     kept = []

@@ -12,9 +12,19 @@ description:
   - Settles in one round trip the size of C(/dev/shm), resource limits, kernel parameters, the names of the cluster's hosts,
     a running time service, packages and the state folder, now and for the next boot.
   - Only what differs is changed; an option that is left out is not looked at.
+  - What was there before the first change is kept in O(state_dir), and O(state=absent) brings it back.
 version_added: 0.1.0
 author: FlagOS contributors (@flagos-ai)
 options:
+  state:
+    description:
+      - V(absent) brings back size of C(/dev/shm), C(/etc/fstab), C(/etc/hosts) and kernel parameters, and takes away the files of its own.
+        It needs O(state_dir) and O(cluster), and looks at no other option.
+      - Packages and a time service stay. A file that others have changed since loses only what is the stage's.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.2.0
   shm_size:
     description:
       - Least size of C(/dev/shm), such as V(64g). A larger one stays as it is.
@@ -109,6 +119,7 @@ limits:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_originals as originals
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_settings as settings
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
     Change,
@@ -134,6 +145,7 @@ TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpse
 # The clock's other masters: good where they run, but not started here, for each needs to know its interface.
 PTP_SERVICES = ["ptp4l", "ptp4l@*", "phc2sys", "phc2sys@*"]
 NR_OPEN = "/proc/sys/fs/nr_open"
+ORIGINALS = os.path.join("host", "originals.json")  # below the state folder
 
 
 class UnfitError(Exception):
@@ -275,12 +287,71 @@ def folder_changes(path):
     return [Change("make %s" % path, path, "", "folder\n", lambda module: os.makedirs(path, mode=0o755))]
 
 
+def record_of(state_dir):
+    """What was there before the first change."""
+    path = os.path.join(state_dir, ORIGINALS)
+    try:
+        return originals.parse(read_text(path))
+    except ValueError as error:
+        raise UnfitError(path, error, "its JSON", "put it back, or remove it and with it the way back") from error
+
+
+def record_changes(state_dir, changes):
+    """Note what the changes take away, before they do."""
+    files = {change.subject: (change.before, change.after) for change in changes if change.subject in (FSTAB, HOSTS)}
+    values = {change.subject: change.before.strip() for change in changes if change.action.startswith("set ")}
+    shm = _shm_live_size() if any(change.subject == settings.SHM and change.before != "not mounted\n" for change in changes) else None
+    path = os.path.join(state_dir, ORIGINALS)
+    return file_change(path, read_text(path), originals.render(originals.noted(record_of(state_dir), files, values, shm)))
+
+
+def absent_changes(state_dir, cluster):
+    """Bring back what was there, as far as it is not there."""
+    record = record_of(state_dir)
+    changes = []
+    now = read_text(FSTAB) or ""
+    if FSTAB in record["files"]:
+        changes += file_change(FSTAB, now, originals.fstab_back(now, record["files"][FSTAB]))
+    if record["shm"] is not None and _shm_live_size() != record["shm"]:
+        argv = ["mount", "-o", "remount,size=%d" % record["shm"], settings.SHM]
+        changes += command_change(argv, settings.SHM, format_size(_shm_live_size()) + "\n", format_size(record["shm"]) + "\n")
+    for name, value in sorted(record["parameters"].items()):
+        path = settings.parameter_path(name)
+        live = read_text(path)
+        if live is not None and not settings.same_parameter(live, value):
+            changes.append(_parameter_change(name, path, " ".join(live.split()), value))
+    now = read_text(HOSTS) or ""
+    changes += file_change(HOSTS, now, originals.hosts_back(now, record["files"].get(HOSTS), cluster))
+    for path in (LIMITS_CONF, SYSTEMD_CONF, SYSCTL_CONF, os.path.join(state_dir, ORIGINALS)):
+        changes += _removal(path)
+    if read_text(SYSTEMD_CONF) is not None:
+        changes.append(
+            Change("systemctl daemon-reexec", "systemd", "", "", lambda module: module.run_command(["systemctl", "daemon-reexec"]))
+        )
+    return changes
+
+
+def _removal(path):
+    def make(unused):
+        os.unlink(path)
+        if path.endswith(ORIGINALS):
+            os.rmdir(os.path.dirname(path))
+
+    text = read_text(path)
+    return [] if text is None else [Change("remove %s" % path, path, text, "", make)]
+
+
 def all_changes(module, limits):
     """Every change the parameters ask for, in the order they are made."""
+    changes = settings_changes(module, limits)
+    state_dir = module.params["state_dir"]
+    return folder_changes(state_dir) + record_changes(state_dir, changes) + changes if state_dir else changes
+
+
+def settings_changes(module, limits):
+    """The changes of the host's settings, in their order."""
     params = module.params
     changes = []
-    if params["state_dir"]:
-        changes += folder_changes(params["state_dir"])
     if params["shm_size"]:
         try:
             changes += shm_changes(parse_size(params["shm_size"]))
@@ -300,6 +371,7 @@ def all_changes(module, limits):
 def main():
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "shm_size": {"type": "str"},
             "limits": {"type": "dict", "default": {}},
             "kernel_parameters": {"type": "dict", "default": {}},
@@ -311,9 +383,16 @@ def main():
             "state_dir": {"type": "path"},
         },
         required_by={"names": ["own_name"]},
+        required_if=[("state", "absent", ["state_dir"])],
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LC_ALL": "C"}
+    if module.params["state"] == "absent":
+        try:
+            result = settle(module, absent_changes(module.params["state_dir"], module.params["cluster"]))
+        except UnfitError as error:
+            module.fail_json(msg=str(error), finding=error.finding.as_dict())
+        module.exit_json(limits={}, **result)
     try:
         files = most_files(module.params["kernel_parameters"])
         limits = attainable_limits(module.params["limits"], files)

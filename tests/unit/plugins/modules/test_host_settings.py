@@ -273,3 +273,55 @@ def test_a_missing_package_and_no_way_to_get_it(host, monkeypatch):
     monkeypatch.setattr(host_settings, "is_there", lambda module, package: False)
     with pytest.raises(host_settings.UnfitError, match="packages: no rsync; expected installed; install rsync; this host has no apt-get"):
         host.run(packages=["rsync"])
+
+
+def absent(host):
+    return _changes.settle(host, host_settings.absent_changes(host.params["state_dir"], "lab"))
+
+
+def as_before(host, before):
+    found = {path: text.strip() for path, text in host.contents().items() if not path.endswith("pending")}
+    return found == {path: text.strip() for path, text in before.items()}
+
+
+def test_absent_brings_back_what_was_before_the_first_change(host):
+    (host.folder / "fstab").write_text("tmpfs /dev/shm tmpfs rw,size=64m 0 0\n/dev/sda1 / ext4 rw 0 1\n")
+    (host.folder / "hosts").write_text("127.0.0.1 localhost\n127.0.1.1 node1\n")
+    before = host.contents()
+    host.run()
+    host.run(shm_size="2g", kernel_parameters={"net.core.somaxconn": 8192}, names={"node1": "10.0.0.1", "node2": "10.0.0.2"})
+    host.check_mode = True
+    predicted = absent(host)
+    host.check_mode = False
+    assert absent(host) == predicted
+    assert as_before(host, before)
+    assert host.shm_bytes == 64 * 1024**2
+    assert host.commands[-1] == ["systemctl", "daemon-reexec"]
+    assert absent(host)["actions"] == []
+
+
+def test_absent_takes_only_what_is_ours_from_files_that_others_changed(host):
+    (host.folder / "fstab").write_text("tmpfs /dev/shm tmpfs rw,size=64m 0 0\n")
+    host.run()
+    for name in ("fstab", "hosts"):
+        with (host.folder / name).open("a") as stream:
+            stream.write("10.0.0.9 another thing 0 0\n")
+    absent(host)
+    assert (host.folder / "fstab").read_text() == "tmpfs /dev/shm tmpfs rw,size=64m 0 0\n10.0.0.9 another thing 0 0\n"
+    assert (host.folder / "hosts").read_text() == "127.0.0.1 localhost\n10.0.0.9 another thing 0 0\n"
+
+
+def test_absent_of_a_host_that_was_prepared_before_anything_was_noted(host):
+    host.run()
+    (host.folder / "state" / "host" / "originals.json").unlink()
+    absent(host)
+    assert (host.folder / "hosts").read_text() == "127.0.0.1 localhost\n"
+    assert not (host.folder / "limits.conf").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_record_that_cannot_be_read_is_named(host, text):
+    host.run()
+    (host.folder / "state" / "host" / "originals.json").write_text(text)
+    with pytest.raises(host_settings.UnfitError, match=r"originals.json: .*; expected its JSON"):
+        absent(host)
