@@ -15,6 +15,23 @@ TOOLS = ("ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci")
 TOOL_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
+class Remembered:
+    """A HostTree that asks each command once, because one answer tells several knobs. Of use only as long as nothing is changed."""
+
+    def __init__(self, tree):
+        self._tree = tree
+        self._answers = {}
+
+    def __getattr__(self, name):
+        return getattr(self._tree, name)
+
+    def command(self, *argv):
+        """As the tree's."""
+        if argv not in self._answers:
+            self._answers[argv] = self._tree.command(*argv)
+        return self._answers[argv]
+
+
 def look(tree, name, pid, wish):
     """The facts, as plain data.
 

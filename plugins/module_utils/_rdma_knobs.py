@@ -76,7 +76,7 @@ def is_settled(knob, now, value):
     """Whether a knob that has the value ``now`` needs no step to have ``value``."""
     if knob["kind"] == "irqs" and isinstance(value, str):
         return bool(now) and set(now.values()) == {value}
-    if knob["kind"] in ("file", "traffic_class") and value is None:  # what was not there, or never set, cannot be had back by a step
+    if knob["kind"] == "file" and value is None:  # what was not there cannot be had back by a step
         return True
     if knob["kind"] == "file":
         return now == folded(value)
@@ -113,7 +113,15 @@ def _write_file(knob, _now, value):
 def _read_traffic_class(knob, tree):
     """Before it is set the file has no line of it."""
     text = tree.line(knob["path"])
-    return parsers.parse_traffic_class(text) if parsers.whole_number(text) is None else parsers.whole_number(text)
+    number = parsers.whole_number(text)  # as it was written, where the file is no driver's
+    if number is None:
+        return parsers.parse_traffic_class(text)
+    return None if number < 0 else number
+
+
+def _write_traffic_class(knob, _now, value):
+    """mlx5_ib of MLNX_OFED (traffic_class_store, traffic_class_show) takes any number up to 255, and a negative one as none."""
+    return [Write(knob["path"], "-1" if value is None else str(value))]
 
 
 def _read_irqs(knob, tree):
@@ -261,7 +269,7 @@ def _set_pci(knob, _now, value):
 
 _KINDS = {
     "file": (_read_file, _write_file),
-    "traffic_class": (_read_traffic_class, _write_file),
+    "traffic_class": (_read_traffic_class, _write_traffic_class),
     "irqs": (_read_irqs, _write_irqs),
     "mtu": (_read_mtu, _set_mtu),
     "rings": (_read_rings, _set_rings),

@@ -74,8 +74,15 @@ options:
     description: MTU of the interfaces, in bytes, from 1280 to 65535.
     type: int
   rings:
-    description: Sizes V(rx) and V(tx) of the rings, in descriptors.
+    description: Sizes of the rings.
     type: dict
+    suboptions:
+      rx:
+        description: In descriptors, of what is received.
+        type: int
+      tx:
+        description: In descriptors, of what is sent.
+        type: int
   policy_routing:
     description:
       - Whether each interface has a routing table of its own, with its subnet and its gateway, for what has its address or is bound to it.
@@ -213,11 +220,13 @@ SYSTEMD_RUNS = "/run/systemd/system"  # sd_booted(3)
 class Transaction:
     """One change of a host: what it is now, what it shall be, and how it comes back.
 
+    :param tree: the host, on which the steps are taken.
+    :param seen: the host as it is before them, each command asked once.
     :param wanted: the settings of the new batch, none to take everything back.
     :param links: text by path of the files that name interfaces.
     """
 
-    def __init__(self, params, tree, wanted, links):
+    def __init__(self, params, tree, seen, wanted, links):
         self.tree = tree
         self.folder = state.Folder(os.path.join(params["state_dir"], "rdma"))
         self.overlay = params["overlay"]
@@ -231,7 +240,7 @@ class Transaction:
         given_up = [entry for entry in reversed(before) if entry["knob"] not in kept]
         known = [entry["knob"] for entry in before]
         # What a knob was before it was ours; a knob whose device has gone is forgotten.
-        self.now = [(entry, knobs.read(entry["knob"], tree)) for entry in given_up + wanted]
+        self.now = [(entry, knobs.read(entry["knob"], seen)) for entry in given_up + wanted]
         self.moves = [(entry, now) for entry, now in self.now if not self._stays(entry, now, kept)]
         new = [dict(entry, value=now) for entry, now in self.now if entry["knob"] in kept and entry["knob"] not in known]
         self.originals = [entry for entry in before if entry["knob"] in kept] + new
@@ -413,12 +422,13 @@ def change(module):
     tree = HostTree("/", params["overlay"])
     if params["state"] == "absent":
         params = dict(params, interfaces=[], persistent_names=False)
-    host = _rdma_host.look(tree, os.uname().nodename, os.getpid(), params) if params["interfaces"] else None
+    seen = _rdma_host.Remembered(tree)
+    host = _rdma_host.look(seen, os.uname().nodename, os.getpid(), params) if params["interfaces"] else None
     links = _rdma_names.link_files(params, host) if host else {}
     if params["persistent_names"] and host and _rdma_names.misnamed(params, host):
         changes = [_file_change(path, state.read_text(path), text) for path, text in sorted(links.items()) if state.read_text(path) != text]
         return dict(settle(module, changes), armed=False, settings={}, reboot_required=True)
-    transaction = Transaction(params, tree, batch(params, host) if host else [], links)
+    transaction = Transaction(params, tree, seen, batch(params, host) if host else [], links)
     if transaction.armed and not os.path.isdir(SYSTEMD_RUNS):
         raise UnfitError(transaction.host, "dead-man timer", "systemd does not run", "a host that systemd runs", "make this change by hand")
     try:

@@ -90,7 +90,7 @@ def _xpu_not_probed(machine: Machine, parameters: Parameters) -> None:
 
 def _bar_unmapped(machine: Machine, parameters: Parameters) -> None:
     for xpu in _xpus(machine, parameters):
-        xpu.function.bar = False
+        xpu.function.is_mapped = False
 
 
 def _pcie_slow(machine: Machine, parameters: Parameters) -> None:

@@ -48,7 +48,7 @@ class Link:
 class Function:
     """One PCI function.
 
-    :ivar bar: whether its memory is mapped; a BIOS without above-4G decoding leaves it out.
+    :ivar is_mapped: whether its memory is mapped; a BIOS without above-4G decoding leaves it out.
     """
 
     place: Place
@@ -57,7 +57,7 @@ class Function:
     class_code: str
     link: Link
     driver: Optional[str] = None
-    bar: bool = True
+    is_mapped: bool = True
 
     @property
     def address(self) -> str:

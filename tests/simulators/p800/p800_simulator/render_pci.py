@@ -80,8 +80,8 @@ def _function(machine: Machine, function: Function, number: int, written: Mappin
 def _resources(function: Function, number: int) -> str:
     """Six BARs and the ROM; the first two are mapped."""
     empty = "0x%016x 0x%016x 0x%016x" % (0, 0, 0)
-    if isinstance(function, Bridge) or not function.bar:
+    if isinstance(function, Bridge) or not function.is_mapped:
         return "\n".join([empty] * 7)
     start = 0x380000000000 + number * 0x4000000000
     bars = [(start, start + 0x1FFFFFFFFF, 0x14220C), (start + 0x2000000000, start + 0x2003FFFFFF, 0x140204)]
-    return "\n".join(["0x%016x 0x%016x 0x%016x" % bar for bar in bars] + [empty] * 5)
+    return "\n".join(["0x%016x 0x%016x 0x%016x" % one for one in bars] + [empty] * 5)

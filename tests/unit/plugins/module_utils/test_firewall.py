@@ -31,21 +31,21 @@ UFW = """\
 LOOP = "-P INPUT ACCEPT\n-A INPUT -j a\n-A a -j b\n-A b -j a\n-A b -p udp -j REJECT --reject-with icmp-port-unreachable\n"
 NFT = """\
 table inet filter {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		tcp dport 22 accept comment "do not drop"
-		ip saddr 10.0.0.0/8 reject with icmp type admin-prohibited
-	}
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-		counter drop
-	}
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t\tct state established,related accept
+\t\ttcp dport 22 accept comment "do not drop"
+\t\tip saddr 10.0.0.0/8 reject with icmp type admin-prohibited
+\t}
+\tchain forward {
+\t\ttype filter hook forward priority filter; policy drop;
+\t\tcounter drop
+\t}
 }
 table ip nat {
-	chain in {
-		type nat hook input priority 100; policy accept;
-	}
+\tchain in {
+\t\ttype nat hook input priority 100; policy accept;
+\t}
 }
 """
 

@@ -35,9 +35,8 @@ class Host:
     """The listening process of a host, as a thread."""
 
     def __init__(self, address, command):
-        self.process = listener.Listener.__new__(listener.Listener)
         self.control, self.peer = listener.socket.socketpair()
-        listener.Listener.__init__(self.process, self.control)
+        self.process = listener.Listener(self.control)
         wanted = {"name": address, "run": "r", "awaited": ["end"], "seconds": 30, "servers": {address: {"iperf3": command}}}
         wanted["addresses"] = {address: {"fixed": [], "nearby": [], "any": True}}
         self.port = self.process._open(wanted)[address]["any"]

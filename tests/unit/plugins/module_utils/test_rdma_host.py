@@ -46,3 +46,14 @@ def test_a_running_balancer_of_interrupts_is_seen(captured):
     fill(captured)
     captured.answer("systemctl is-active irqbalance", "active\n")
     assert _rdma_host.look(captured.tree, "node1", 999999, WISH)["irqbalance"]
+
+
+def test_a_command_is_asked_once_and_files_as_often_as_they_are_read(captured):
+    captured.answer("ip -4 rule show", "first")
+    captured.files({"/knob": "first"})
+    seen = _rdma_host.Remembered(captured.tree)
+    assert (seen.command("ip", "-4", "rule", "show"), seen.line("/knob")) == ("first", "first")
+    captured.answer("ip -4 rule show", "second")
+    captured.files({"/knob": "second"})
+    assert (seen.command("ip", "-4", "rule", "show"), seen.line("/knob")) == ("first", "second")
+    assert seen.command("ip", "-4", "route") is None

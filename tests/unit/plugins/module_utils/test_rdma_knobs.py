@@ -143,7 +143,11 @@ def test_traffic_classes(captured):
     assert described(tclass, None, 106) == ["write 106 to /sys/class/infiniband/mlx5_0/tc/1/traffic_class"]
     captured.files({tclass["path"]: "Global tclass=106\n"})
     assert knobs.read(tclass, captured.tree) == 106
-    assert described(tclass, 106, None) == []
+    assert described(tclass, 106, None) == ["write -1 to /sys/class/infiniband/mlx5_0/tc/1/traffic_class"]
+    for written, value in (("106\n", 106), ("-1\n", None)):
+        captured.files({tclass["path"]: written})
+        assert knobs.read(tclass, captured.tree) == value
+    assert described(tclass, None, None) == []
 
 
 def test_bits_of_a_pci_register(captured):

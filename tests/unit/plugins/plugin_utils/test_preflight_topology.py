@@ -38,8 +38,9 @@ PLAN = {"topology": {"applies": True, "named": ["eth0"]}}
 RECORD = {"node1": record_of(ACCELERATOR, NETWORK, ["eth0"])}
 
 
-def said(look, accelerator=ACCELERATOR, network=NETWORK, wiring=RECORD, plan=PLAN):
-    return list(look(View(plan, {"name": "node1"}, {}, Needs(wiring=wiring), network, accelerator)))
+def said(look, **changes):
+    given = {"accelerator": ACCELERATOR, "wiring": RECORD, "plan": PLAN, **changes}
+    return list(look(View(given["plan"], {"name": "node1"}, {}, Needs(wiring=given["wiring"]), NETWORK, given["accelerator"])))
 
 
 @pytest.mark.parametrize("look", [checks._wiring, checks._tools_topology])
