@@ -15,18 +15,11 @@ import time
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
 
-# Where drivers and their tools are put, and how deep an installer adds to what is there. What is new is listed as a whole.
+# Where drivers and their tools are put, and how deep an installer adds to what is there; what is new is listed as a whole. None of them is
+# where a distribution's packages put programs, so that one that is installed at the same time is not taken for the driver's.
 PLACES = (
     ("/usr/local", 3),
-    ("/opt", 1),
     ("/usr/src", 1),
-    ("/lib/modules", 12),
-    ("/usr/bin", 1),
-    ("/usr/sbin", 1),
-    ("/usr/lib/systemd/system", 1),
-    ("/usr/lib/udev/rules.d", 1),
-    ("/usr/lib/modprobe.d", 1),
-    ("/usr/lib/modules-load.d", 1),
     ("/etc/depmod.d", 1),
     ("/etc/init.d", 1),
     ("/etc/ld.so.conf.d", 1),
@@ -36,10 +29,16 @@ PLACES = (
     ("/etc/systemd/system", 2),
     ("/etc/udev/rules.d", 1),
 )
+MODULE_FOLDER_DEPTH = 12
 BEFORE, BROUGHT = "before.json", "brought.json"
 # An installer that was killed is run again soon; what came to a host much later came from elsewhere and must not be taken for its own.
 BEFORE_COUNTS_SECONDS = 24 * 3600
 NOTHING = {"paths": [], "packages": [], "replaced": None}
+
+
+def places_of(kernel):
+    """:data:`PLACES`, and the folder of the running kernel's modules: another kernel may be installed at the same time."""
+    return (*PLACES, ("/lib/modules/%s" % kernel, MODULE_FOLDER_DEPTH))
 
 
 def listing(places, root="/"):
@@ -68,7 +67,7 @@ def new_paths(before, places, root="/"):
 class Record(object):
     """What was brought to the host, in the ``folder``. ``root`` is where the places lie, another than ``/`` for a made-up host."""
 
-    def __init__(self, folder, places=PLACES, root="/"):
+    def __init__(self, folder, places, root="/"):
         self.folder, self._places, self._root = folder, places, root
 
     def read(self):

@@ -63,7 +63,7 @@ class Hands(object):
     def __init__(self, module, tree, containers, root="/"):
         self.module, self.params, self.tree = module, module.params, tree
         self.folder = os.path.join(self.params["state_dir"], FOLDER)
-        self.record = files.Record(self.folder, root=root)
+        self.record = files.Record(self.folder, files.places_of(tree.line("/proc/sys/kernel/osrelease")), root)
         self.latest = None  # what was observed last
         self._containers, self._root = containers, root
 

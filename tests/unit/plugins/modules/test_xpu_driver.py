@@ -272,6 +272,13 @@ def test_a_part_number_that_the_operator_names_is_predicted_and_held_against_the
     assert host.refused(part_number=VC)[:3] == ("XPU part numbers", VD, VC)
 
 
+def test_cards_that_turn_out_to_be_others_than_the_operator_named_are_refused(host):
+    host.numbers = dict.fromkeys(ADDRESSES, VD)
+    with pytest.raises(UnfitError) as refused:
+        host.run(part_number=VC)
+    assert (refused.value.check, refused.value.observed, refused.value.expected) == ("XPU part numbers", VD, VC)
+
+
 def test_a_run_that_was_killed_before_the_modules_were_loaded_anew_is_made_good(host):
     host.numbers = dict.fromkeys(ADDRESSES, VD)
     host.run()
@@ -452,6 +459,7 @@ def test_a_driver_that_is_there_already_is_loaded_and_not_installed(host):
     assert host.run()["needed"] == []
     assert host.run(state="absent")["changed"]
     assert (host.root / f"usr/local/xpu-{VERSION}/bin/xpu-smi").exists()
+    assert host.loaded() == ["kunlun_peermem", "kunlun", "ib_core"]
 
 
 # XDR, toolkit, firmware -----------------------------------------------------------------------------------------
