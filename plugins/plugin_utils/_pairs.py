@@ -415,9 +415,8 @@ def _between(one: Blame) -> str:
 
 
 def _pings(here: Sequence[Asked], rail: str, pairs: Pairs, facts: Facts) -> Iterator[_Sign]:
-    without = [one.asker for one in here if one.answer["ping"]["error"].startswith("ping: ")]
-    for name in dict.fromkeys(without):
-        error = [one.answer["ping"]["error"] for one in here if one.asker == name and one.answer["ping"]["error"]][0]
+    without = {one.asker: one.answer["ping"]["error"] for one in reversed(here) if one.answer["ping"]["error"].startswith("ping: ")}
+    for name, error in sorted(without.items()):
         yield _Sign(Blame((name,), Role.ASKER, ()), rail, f"cannot ping: {error}", "ping of iputils", "install iputils-ping on the host")
     able = [one for one in here if one.asker not in without]
     hidden = {(one.asker, one.peer) for one in able if not one.answer["ping"]["small"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _zipapp
 
 
@@ -28,9 +29,10 @@ def test_equal_sources_give_equal_bytes_and_a_change_another(tmp_path):
     assert _zipapp.build("_a", tmp_path) != first
 
 
-def test_the_serve_program_runs_alone(tmp_path):
-    program = tmp_path / "serve.pyz"
-    program.write_bytes(_zipapp.build("_serve_program"))
+@pytest.mark.parametrize(("entry", "words"), [("_serve_program", "run DEPLOYMENT"), ("_rdma_program", "restore FOLDER")])
+def test_a_program_runs_alone(tmp_path, entry, words):
+    program = tmp_path / "program.pyz"
+    program.write_bytes(_zipapp.build(entry))
     result = subprocess.run([sys.executable, "-I", str(program)], check=False, capture_output=True, text=True)
     assert result.returncode == 2
-    assert "run DEPLOYMENT" in result.stderr
+    assert words in result.stderr
