@@ -110,6 +110,17 @@ def distance(one, other):
     return NODE if one.numa_node == other.numa_node else SYS
 
 
+def links_below_their_best(tree):
+    """The link of every PCI device that has fewer lanes or a lower rate than it could have: ``{address: link}``, as :class:`PciDevice`'s."""
+    return {address: device.link for address, device in devices(tree).items() if _is_low(device.link)}
+
+
+def _is_low(link):
+    return any(
+        link[now] and link[best] and link[now] < link[best] for now, best in (("width", "max_width"), ("speed_gts", "max_speed_gts"))
+    )
+
+
 def is_mapped(text):
     """Whether any of a device's memory has an address, from its ``resource`` file; None where that says nothing.
 

@@ -173,6 +173,10 @@ host:
           addresses of each PCI device are translated (V(identity) for not at all).
       returned: always
       type: dict
+    low_links:
+      description: The C(link) of each PCI device that has fewer lanes or a lower rate than it could, by its address.
+      returned: always
+      type: dict
     processes:
       description: Processes of Ray and vLLM with C(part), what they are of it, and pid, process, unit and container as in RV(host.listeners).
       returned: always
@@ -257,7 +261,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_facts as facts
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _host_health as health
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _kernel_modules, _receipt, _registry
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _image_registry, _kernel_modules, _pci, _receipt, _registry
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
 
@@ -289,6 +293,7 @@ def gather(tree, params):
         },
         "system": facts.system(tree),
         "kernel": health.kernel(tree),
+        "low_links": _pci.links_below_their_best(tree),
         "memory": facts.memory(tree),
         "shm": facts.shm(tree),
         "shm_files": health.largest_shm_files(tree),

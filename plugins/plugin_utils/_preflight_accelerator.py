@@ -9,7 +9,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers imp
 
 from ._judgement import Check, Data, Fault, Said, Severity, Unread, View, listed
 from ._preflight_host import holder
-from ._preflight_network import rails
+from ._preflight_network import link_faults, rails
 
 NO_ACCELERATOR = "the profile names no accelerator on the PCI bus"
 NO_DRIVER = "the driver is not loaded"
@@ -236,21 +236,11 @@ def _kernel_log(view: View) -> Iterator[Said]:
 
 
 def _link(view: View) -> Iterator[Said]:
-    """Lanes are lost by a bad contact. A low rate may be the card's saving of power while idle, so it is only told."""
     if why := _asked(view):
         yield Unread(why)
         return
-    devices = (view.accelerator or {})["devices"]
-    remedy = "reseat the card or its riser; look at the slot's settings in the firmware"
-    for value, most, unit, severity in (
-        ("width", "max_width", "lanes", Severity.ERROR),
-        ("speed_gts", "max_speed_gts", "GT/s", Severity.WARNING),
-    ):
-        low = [one for one in devices if one["link"][value] and one["link"][most] and one["link"][value] < one["link"][most]]
-        if low:
-            observed = listed([f"{one['pci']} at {one['link'][value]:g} {unit}" for one in low], 4)
-            expected = f"{listed(sorted({format(one['link'][most], 'g') for one in low}))} {unit}"
-            yield Fault(observed, expected, remedy, severity=severity, evidence="current_link and max_link in /sys/bus/pci/devices")
+    links = {one["pci"]: one["link"] for one in (view.accelerator or {})["devices"]}
+    yield from link_faults(links, "reseat the card or its riser; look at the slot's settings in the firmware")
 
 
 def _tool(view: View) -> Iterator[Said]:
@@ -334,7 +324,7 @@ CHECKS = (
     Check("peer memory", "/proc/modules", _peer_memory),
     Check("direct RDMA", "/proc/xdr/version, /dev/xdrdrv", _direct_rdma),
     Check("devices in use", "/proc/PID/fd", _in_use),
-    Check("device link", "/sys/bus/pci/devices", _link),
+    Check("device link", "current_link and max_link in /sys/bus/pci/devices", _link),
     Check("vendor's tool", "the tool's summary", _tool),
     Check("accelerators as read", "the module accelerator_info", _as_read),
     Check("IOMMU", "/sys/class/iommu, /proc/cmdline", _iommu),

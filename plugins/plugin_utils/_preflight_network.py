@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 
 from ._judgement import Check, Data, Fault, Said, Severity, Unread, View, listed
@@ -14,6 +14,7 @@ SOCKET_INTERFACE = re.compile(r"\b([A-Z0-9]+_SOCKET_IFNAME)=(\S+)")
 USE_RDMA, GID_INDEX = "BKCL_USE_RDMA", "BKCL_GID_INDEX"
 ROCE_V2 = "RoCE v2"
 NOT_ASKED = "the network was not read"
+NO_RAILS = "the devices' traffic goes over the control interface"
 
 
 def rails(view: View) -> list[str]:
@@ -72,6 +73,9 @@ def _control_remedy(view: View, carried: dict[str, list[str]]) -> str:
 
 
 def _rails(view: View) -> Iterator[Said]:
+    if not rails(view):
+        yield Unread(NO_RAILS)
+        return
     missing = [nic for nic in rails(view) if nic not in view.facts["interfaces"]]
     if missing:
         wanted = listed(dict.fromkeys(view.host["nics"]))
@@ -79,6 +83,9 @@ def _rails(view: View) -> Iterator[Said]:
 
 
 def _rail_link(view: View) -> Iterator[Said]:
+    if not rails(view):
+        yield Unread(NO_RAILS)
+        return
     present = [nic for nic in rails(view) if nic in view.facts["interfaces"]]
     dark = [f"{nic} ({view.facts['interfaces'][nic]['state']})" for nic in present if view.facts["interfaces"][nic]["state"] != "up"]
     if dark:
@@ -87,7 +94,40 @@ def _rail_link(view: View) -> Iterator[Said]:
         )
 
 
+def _rail_card(view: View) -> Iterator[Said]:
+    """The card of a rail on its slot, of a bond that of the member that speaks for it."""
+    if not rails(view):
+        yield Unread(NO_RAILS)
+        return
+    if view.network is None:
+        yield Unread(NOT_ASKED)
+        return
+    found = {nic: view.network["interfaces"][nic]["path"][-1:] for nic in rails(view) if nic in view.network["interfaces"]}
+    low = view.facts["low_links"]
+    links = {f"{nic} ({path[0]})": low[path[0]] for nic, path in found.items() if path and path[0] in low}
+    yield from link_faults(links, "reseat the network card; look at the slot's settings in the firmware")
+
+
+def link_faults(links: Mapping[str, Data], remedy: str) -> Iterator[Fault]:
+    """What is wrong with links to the bus, by what they belong to.
+
+    Lanes are lost by a bad contact. A low rate may be a card's saving of power while idle, so it is only told.
+    """
+    for value, most, unit, severity in (
+        ("width", "max_width", "lanes", Severity.ERROR),
+        ("speed_gts", "max_speed_gts", "GT/s", Severity.WARNING),
+    ):
+        low = {name: link for name, link in links.items() if link[value] and link[most] and link[value] < link[most]}
+        if low:
+            observed = listed([f"{name} at {link[value]:g} {unit}" for name, link in low.items()], 4)
+            expected = f"{listed(sorted({format(link[most], 'g') for link in low.values()}))} {unit}"
+            yield Fault(observed, expected, remedy, severity=severity)
+
+
 def _rail_address(view: View) -> Iterator[Said]:
+    if not rails(view):
+        yield Unread(NO_RAILS)
+        return
     present = [nic for nic in rails(view) if nic in view.facts["interfaces"]]
     bare = [nic for nic in present if not any(ip_interface(one).version == 4 for one in view.facts["interfaces"][nic]["addresses"])]
     if bare:
@@ -230,6 +270,7 @@ CHECKS = (
     Check("control address", "ip address show", _control_address),
     Check("rail interfaces", "/sys/class/net", _rails),
     Check("rail link", "operstate in /sys/class/net", _rail_link),
+    Check("rail card", "current_link and max_link in /sys/bus/pci/devices", _rail_card),
     Check("rail address", "ip address show", _rail_address),
     Check("socket interface", "the environment of the containers, and serve_before_start", _socket_interface),
     Check("route to the hosts", "ip route show table all", _route_to_hosts),

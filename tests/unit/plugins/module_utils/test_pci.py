@@ -125,3 +125,16 @@ def test_only_bridges_have_their_access_control_told(captured):
 )
 def test_memory_of_a_device_has_an_address_or_none(text, mapped):
     assert pci.is_mapped(text) is mapped
+
+
+def test_only_links_below_their_best_are_told(captured):
+    best = {"current_link_width": "16", "max_link_width": "16", "current_link_speed": "16.0 GT/s PCIe", "max_link_speed": "16.0 GT/s PCIe"}
+    captured.pci("pci0000:10/0000:11:00.0", *XPU, **best)
+    captured.pci("pci0000:10/0000:12:00.0", *XPU, **{**best, "current_link_width": "8"})
+    captured.pci("pci0000:10/0000:13:00.0", *NIC, **{**best, "current_link_speed": "8.0 GT/s PCIe"})
+    captured.pci("pci0000:10/0000:14:00.0", *NIC, **{**best, "current_link_width": "0", "max_link_speed": "Unknown"})
+    found = pci.links_below_their_best(captured.tree)
+    assert {address: (link["width"], link["speed_gts"]) for address, link in found.items()} == {
+        "0000:12:00.0": (8, 16.0),
+        "0000:13:00.0": (16, 8.0),
+    }

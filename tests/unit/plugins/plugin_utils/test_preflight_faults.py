@@ -143,6 +143,8 @@ def of_rail(name, value):
 
 OLD_DRIVER = {"accelerator>driver>version": "5.0.21.26", "accelerator>driver>module>version": "5.0.21.26"}
 
+LOW = {"width": 8, "max_width": 16, "speed_gts": 8.0, "max_speed_gts": 16.0}
+
 # check: [(what is changed, words of the line, stage that mends it or None, severity)]; ``needs`` among the changes changes what is declared
 FAULTS = {
     "account": [({"host>system>user_id": 1000}, "user id 1000; expected root", None, "error")],
@@ -247,6 +249,20 @@ FAULTS = {
     "control address": [({"host>interfaces>eth0": {"addresses": ["10.0.0.9/24"]}}, "eth0 has 10.0.0.9; expected eth0 with", None, "error")],
     "rail interfaces": [({"host>interfaces": lambda there: {k: v for k, v in there.items() if k != "eth2"}}, "no eth2", None, "error")],
     "rail link": [({"host>interfaces>eth1>state": "down"}, "no link on eth1 (down)", None, "error")],
+    "rail card": [
+        (
+            {"host>low_links": {"0000:14:00.0": LOW, "0000:99:00.0": LOW}},
+            "eth2 (0000:14:00.0) at 8 lanes; expected 16 lanes",
+            None,
+            "error",
+        ),
+        (
+            {"host>low_links": {"0000:14:00.0": {**LOW, "width": 16}}},
+            "eth2 (0000:14:00.0) at 8 GT/s; expected 16 GT/s",
+            None,
+            "warning",
+        ),
+    ],
     "rail address": [
         (
             {"host>interfaces>eth1>addresses": ["fe80::1/64"], **of_rail("gids", [])},
