@@ -81,6 +81,7 @@ class ActionModule(ActionBase):
             "failed": bool(failures),
             "msg": "\n".join(failures) or f"{len(facts)} hosts asked, nothing stands in the way of stage {before}",
             "report": document,
+            "serving": verdict.serving,
         }
 
 

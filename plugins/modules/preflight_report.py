@@ -145,6 +145,11 @@ msg:
   description: One line for each distinct error, hosts that share it joined; where there is none, that nothing stands in the way.
   returned: always
   type: str
+serving:
+  description: The hosts on which a container of the cluster runs.
+  returned: when no option was refused
+  type: list
+  elements: str
 report:
   description: The whole result.
   returned: when no option was refused

@@ -42,12 +42,14 @@ class Verdict:
     :ivar judgements: the faults, in the order of the checks.
     :ivar passed: the hosts that a check found nothing on, by the check's name; a check of the whole cluster has them all.
     :ivar unread: the hosts that a check could not look at, by its name and the reason.
+    :ivar serving: the hosts on which a container of the cluster runs.
     :ivar not_here: the names of checks that were left out because this machine cannot satisfy them.
     """
 
     judgements: list[Judgement] = field(default_factory=list)
     passed: dict[str, list[str]] = field(default_factory=dict)
     unread: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    serving: list[str] = field(default_factory=list)
     not_here: tuple[str, ...] = ()
 
     def take(self, check: str, host: str, faults: Iterable[Judgement], reasons: Iterable[str]) -> None:
@@ -97,6 +99,7 @@ def judge(plan: Data, facts: Mapping[str, Data], needs: Needs, asked_until: floa
         if not silence:
             answers = facts[name]
             views[name] = View(plan, host, answers["host"], needs, answers.get("network"), answers.get("accelerator"), asked_until)
+    verdict.serving += [name for name, view in views.items() if view.serves]
     for check in (*CHECKS, *_preflight_profile.checks(plan)):
         if check.name not in verdict.not_here:
             for name, view in views.items():
