@@ -70,7 +70,8 @@ def absorb(places: Places, state: State, live: Live) -> None:
                 found = stream.read()
         except OSError:
             continue
-        if found == entry.data:
+        state.seen[path] = found
+        if found == entry.data or not found:  # who writes has emptied it, and will say when it is done
             continue
         if path in spaces:
             function = spaces[path]
@@ -93,7 +94,7 @@ def everything(places: Places, state: State, live: Live) -> Machine:
     """Keep the state and show it."""
     os.makedirs(places.overlay, exist_ok=True)
     save(places, state)
-    tree.write(places.overlay, render.overlay(state, live, os.path.realpath(places.overlay)))
+    tree.write(places.overlay, render.overlay(state, live, os.path.realpath(places.overlay)), state.seen)
     machine = render.machine_of(state, live)
     put(places, host_files.wanted(places, machine))
     return machine

@@ -62,6 +62,7 @@ class State:
     :ivar bandwidth: Gb/s that ib_write_bw tells; None for 97 % of the rate.
     :ivar faults: parameters by the fault's name.
     :ivar boot_id: of the boot that ``runtime`` belongs to.
+    :ivar seen: what was read in the overlay's writable files, by path; it is not kept.
     """
 
     wiring: Dict[str, Any]
@@ -81,6 +82,9 @@ class State:
     faults: Dict[str, Dict[str, str]] = field(default_factory=dict)
     boot_id: str = ""
     runtime: Runtime = field(default_factory=Runtime)
+
+    def __post_init__(self) -> None:
+        self.seen: Dict[str, bytes] = {}
 
     def load(self, name: str) -> None:
         """A module whose file is there gets into the kernel."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from dataclasses import dataclass
-from typing import Dict, Mapping, Set, Union
+from typing import Dict, Mapping, Optional, Set, Union
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,12 @@ def relative(path: str, target: str) -> Link:
     return Link(os.path.relpath(target, os.path.dirname(path)))
 
 
-def write(root: str, wanted: Tree) -> None:
-    """Make the folder hold what is wanted and nothing else. What is right already is left alone."""
+def write(root: str, wanted: Tree, seen: Optional[Mapping[str, bytes]] = None) -> None:
+    """Make the folder hold what is wanted and nothing else. What is right already is left alone.
+
+    :param seen: content of files that others write, as it was read. One that is being written since is left alone, too.
+    """
+    known = {path.strip("/"): content for path, content in (seen or {}).items()}
     folders = {""}
     for path, entry in wanted.items():
         parts = path.strip("/").split("/")
@@ -70,7 +74,18 @@ def write(root: str, wanted: Tree) -> None:
     for folder in sorted(folders):
         os.makedirs(os.path.join(root, folder), exist_ok=True)
     for path, entry in leaves.items():
-        put(os.path.join(root, path), entry)
+        place = os.path.join(root, path)
+        if path not in known or _still_has(place, known[path], entry):
+            put(place, entry)
+
+
+def _still_has(place: str, content: bytes, entry: Entry) -> bool:
+    """Whether a file has what was read in it, and is not just being written: then it is empty for a moment."""
+    try:
+        with open(place, "rb") as stream:
+            return stream.read() == content and bool(content or not getattr(entry, "data", b""))
+    except OSError:
+        return True
 
 
 def put(place: str, entry: Entry) -> None:

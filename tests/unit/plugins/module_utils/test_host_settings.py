@@ -45,13 +45,6 @@ def test_the_block_of_another_cluster_stays():
 
 
 @given(LINES)
-def test_without_the_block_no_line_is_lost_that_stood_beside_it(lines):
-    text = settings.hosts_with_block("".join(line + "\n" for line in lines), BLOCK)
-    assert BLOCK + settings.hosts_without_block(text, "lab") == text
-    assert settings.hosts_without_block(text, "other") == text
-
-
-@given(LINES)
 def test_a_settled_hosts_file_stays_and_has_no_other_address(lines):
     text = settings.hosts_with_block("".join(line + "\n" for line in lines), BLOCK)
     assert settings.hosts_with_block(text, BLOCK) == text

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -38,10 +40,14 @@ def ended(within=5.0):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    assert ended(), "somebody else listens on this machine"
-    yield
-    for process in processes():
-        os.kill(process, signal.SIGKILL)
+    """A machine has one listening process: cases that ansible-test runs side by side take turns."""
+    with open(Path(tempfile.gettempdir()) / "flagos-pairs-test.lock", "w", encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        assert ended(), "somebody else listens on this machine"
+        yield
+        for process in processes():
+            os.kill(process, signal.SIGKILL)
+        assert ended()
 
 
 def free_port(address=HOST):
