@@ -55,6 +55,8 @@ SCENARIOS_SERVING = ("serve", "verify")
 SCENARIOS_ONLY_FULL = ("lab",)
 # They take the sshd of the lab's serving image where the machine has none.
 ENROL = "tests/unit/enrol"
+# The example of P800 machines on simulated hosts: ends with hosts that are not the lab's inventory's.
+P800 = ("tests/integration/test_simulated_host.py", "tests/integration/test_p800_site.py")
 # Cases that begin with fresh hosts; the last one ends with the service up.
 WAY_UP = ("tests/integration/test_fresh_hosts.py", "tests/faults/test_killed_controller.py")
 
@@ -225,9 +227,10 @@ STEPS = (
     Step("enrol", "integration", pytest(ENROL), needs_lab=True),
     *map(molecule, SCENARIOS_BEFORE),
     # From fresh hosts; killed on its way up and let through at last: from here on the site serves.
+    Step("p800", "integration", pytest(*P800), needs_lab=True),
     Step("way-up", "integration", pytest(*WAY_UP), needs_lab=True),
     Step("site", "integration", command(PLAYBOOK, "site.yml", "--inventory", "inventory/"), needs_lab=True),
-    Step("integration", "integration", pytest("tests/integration", *map("--ignore={}".format, WAY_UP)), needs_lab=True),
+    Step("integration", "integration", pytest("tests/integration", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True),
     *map(molecule, SCENARIOS_SERVING),
     Step("faults", "faults", pytest("tests/faults", *map("--ignore={}".format, WAY_UP)), needs_lab=True),
 )
