@@ -13,7 +13,7 @@ from ._preflight_network import link_faults, rails
 
 NO_ACCELERATOR = "the profile names no accelerator on the PCI bus"
 NO_DRIVER = "the driver is not loaded"
-INSTALL = "give driver_archive and run driver.yml, or install the vendor's driver"
+INSTALL = "give driver_xre and run driver.yml, or install the vendor's driver"
 DIRECT_RDMA = "BKCL_ENABLE_XDR"
 ANYONE = 0o006  # of a node's mode: everyone may read and write
 
@@ -77,7 +77,7 @@ def _driver_kernel(view: View) -> Iterator[Said]:
     if built_for is None:
         yield Unread("no module of the driver is installed for the running kernel")
     elif built_for != driver["kernel"]:
-        remedy = "build the driver for the running kernel: give driver_archive and run driver.yml"
+        remedy = "build the driver for the running kernel: give driver_xre and run driver.yml"
         yield Fault(f"built for {built_for}", f"{driver['kernel']}, which runs", remedy, "driver", evidence="modinfo -F vermagic")
 
 

@@ -88,7 +88,7 @@ def _interface_names(views: Views) -> Iterator[tuple[str, Said]]:
             carriers = [other for other, each in view.facts["interfaces"].items() if usual and usual in _subnets(each)]
             if carriers and nic not in carriers:
                 expected = f"{nic}, as on the other hosts"
-                remedy = "name the interfaces by their MAC addresses: run rdma.yml with rdma_interface_names, or mend the host's udev rules"
+                remedy = "name the interfaces by their MAC addresses: run rdma.yml with rdma_macs and rdma_persistent_names, or mend the host's udev rules"
                 yield name, Fault(f"{usual} is on {listed(carriers)}", expected, remedy, "rdma")
 
 
