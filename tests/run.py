@@ -52,7 +52,7 @@ SCENARIOS_BEFORE = (
     "lock",
 )
 SCENARIOS_SERVING = ("serve", "verify")
-SCENARIOS_ONLY_FULL = ("lab",)
+SCENARIOS_ONLY_FULL = ("lab", "driver")
 # They take the sshd of the lab's serving image where the machine has none.
 ENROL = "tests/unit/enrol"
 # The example of P800 machines on simulated hosts: ends with hosts that are not the lab's inventory's.
