@@ -45,6 +45,7 @@ def test_check_mode_finds_nothing_to_change(serving):
     assert ended.changed == 0, ended.output
 
 
+@pytest.mark.full
 def test_rendered_documents_start_and_stop_nothing(serving):
     """A change that is rendered alone is on the hosts, and the service goes on with what it was started with."""
     given = {"serve_state": "rendered", "serve_probe_seconds": 46}
