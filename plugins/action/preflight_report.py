@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import time
 
 from ansible.errors import AnsibleActionFail
@@ -16,6 +15,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import parse_limit
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report, _wiring_record
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Needs, Severity
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, judge, unfit_exceptions
@@ -87,14 +87,8 @@ class ActionModule(ActionBase):
 
 def write_report(path, document):
     """Put the result into a file on the controller, all or nothing. :raises AnsibleActionFail: with one line when it cannot be written."""
-    folder = os.path.dirname(os.path.abspath(path))
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".preflight-", encoding="utf-8", delete=False) as stream:
-            json.dump(document, stream, indent=1)
-            stream.write("\n")
-        os.chmod(stream.name, 0o644)
-        os.replace(stream.name, path)
+        write_atomically(os.path.abspath(path), json.dumps(document, indent=1) + "\n")
     except OSError as error:
         finding = Finding("localhost", "preflight_report_file", f"{path}: {error.strerror}", "a file that can be written", "mend the path")
         raise AnsibleActionFail(str(finding)) from None

@@ -47,8 +47,10 @@ def file_change(path, before, after, mode=0o644, secret=False):
 
 
 def removal(path, before):
-    """A list with the change that takes a file with text ``before`` away; empty when there is none (None)."""
-    return [] if before is None else [Change("remove %s" % path, path, before, "", lambda module: os.unlink(path))]
+    """A list with the change that takes a file with text ``before`` away, which something else may do meanwhile; empty for None."""
+    return (
+        [] if before is None else [Change("remove %s" % path, path, before, "", lambda module: os.path.lexists(path) and os.unlink(path))]
+    )
 
 
 def command_change(argv, subject, before, after):

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import SHM
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import BLOCK_MARKS, SHM
 
 FILES, PARAMETERS, SHM_BYTES = "files", "parameters", "shm_bytes"
-_MARKS = ("# BEGIN flagos.kunlunxin cluster %s", "# END flagos.kunlunxin cluster %s")
 
 
 def path_of(state_dir):
@@ -68,7 +67,7 @@ def _mounts_shm(line):
 
 def hosts(text, before, cluster):
     """The hosts file without the cluster's block, and with the lines of ``before`` that lost names to it."""
-    begin, end = (mark % cluster for mark in _MARKS)
+    begin, end = (mark % cluster for mark in BLOCK_MARKS)
     kept, block, inside = [], [], False
     for line in text.splitlines():
         inside = inside or line == begin

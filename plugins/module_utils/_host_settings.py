@@ -9,6 +9,8 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers imp
 
 SHM = "/dev/shm"  # noqa: S108  the mount point, not a temporary file
 UNLIMITED = "infinity"
+# The lines around the block of a cluster in the hosts file.
+BLOCK_MARKS = ("# BEGIN flagos.kunlunxin cluster %s", "# END flagos.kunlunxin cluster %s")
 HEADER = "# Written by the host stage of flagos.kunlunxin; changes made here are lost.\n"
 
 # name in limits.d, in systemd and in /proc/PID/limits
@@ -156,13 +158,14 @@ def hosts_block(cluster, addresses, own_name, own_host):
 
     The host's own system name is an alias of its cluster address, for programs that look themselves up.
     """
-    lines = ["# BEGIN flagos.kunlunxin cluster %s" % cluster]
+    begin, end = (mark % cluster for mark in BLOCK_MARKS)
+    lines = [begin]
     for name, address in addresses.items():
         names = [name]
         if name == own_host and own_name and own_name != name:
             names.append(own_name)
         lines.append("%s\t%s" % (address, " ".join(names)))
-    return "\n".join([*lines, "# END flagos.kunlunxin cluster %s" % cluster]) + "\n"
+    return "\n".join([*lines, end]) + "\n"
 
 
 def hosts_with_block(text, block):

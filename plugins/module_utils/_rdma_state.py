@@ -10,7 +10,6 @@ that change before it replays anything.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -18,6 +17,7 @@ import shutil
 import subprocess
 
 from . import _rdma_knobs as knobs
+from ._changes import read_text
 from ._host_tree import HostTree
 from ._receipt import write_atomically
 
@@ -85,17 +85,6 @@ class Folder:
     def settings(self, path):
         """The settings of batch or originals, in their order; none when there is no such file."""
         return (self.load(path) or {"settings": []})["settings"]
-
-
-def read_text(path):
-    """The text of a file; None when there is none."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return None
-        raise
 
 
 def rendered(settings, overlay):

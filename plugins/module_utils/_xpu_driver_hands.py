@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _kernel_mo
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver_files as files
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import write_text
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import sha256_of
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
 
 FOLDER = "driver"  # within the state folder: the files that were sent, the record of what they brought, and what they said
@@ -160,12 +160,3 @@ class Hands(object):
         for argv in (["depmod"], ["dracut", "-f"], ["update-initramfs", "-u"]):
             if self.module.get_bin_path(argv[0]):
                 self.module.run_command(argv, check_rc=True)
-
-
-def sha256_of(path):
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()

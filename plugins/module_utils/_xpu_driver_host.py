@@ -9,10 +9,10 @@ import shutil
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver_files as files
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text, removal
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_hands import Hands
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_modules import Modules, removal
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_modules import Modules
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_parts import Firmware, Toolkit, Xdr
 
 STAGE = "driver"
@@ -169,7 +169,7 @@ class DriverHost(object):
         if paths:
             listed = "".join(path + "\n" for path in paths)
             changes.append(Change("remove %d paths" % len(paths), "files", listed, "", lambda module: self._remove(paths)))
-        changes += [removal(receipt)] if os.path.exists(receipt) else []
+        changes += removal(receipt, read_text(receipt))
         if os.path.isdir(folder):
             changes.append(Change("remove %s" % folder, folder, "folder\n", "", lambda module: shutil.rmtree(folder)))
         if changes and record["replaced"]:

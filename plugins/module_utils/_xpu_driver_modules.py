@@ -7,7 +7,7 @@ import os
 import time
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text, write_text
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text, removal, write_text
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
 
 CONF, LOAD_CONF = "/etc/modprobe.d/%s.conf", "/etc/modules-load.d/flagos-kunlunxin-driver.conf"
@@ -162,10 +162,5 @@ class Modules(object):
         now, kept, load_conf = read_text(self._conf), self._kept_conf(), self._hands.at(LOAD_CONF)
         changes = []
         if driver.is_ours(now) and self._conf not in brought:
-            changes += file_change(self._conf, now, kept) if kept is not None else [removal(self._conf)]
-        return changes + ([removal(load_conf)] if os.path.exists(load_conf) else [])
-
-
-def removal(path):
-    """The change that removes a file, which something else may have done meanwhile."""
-    return Change("remove %s" % path, path, read_text(path) or "", "", lambda module: os.path.lexists(path) and os.unlink(path))
+            changes += file_change(self._conf, now, kept) if kept is not None else removal(self._conf, now)
+        return changes + removal(load_conf, read_text(load_conf))

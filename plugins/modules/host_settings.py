@@ -135,9 +135,9 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
     removal,
     settle,
 )
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_meminfo, parse_size
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, has_apt, install_change, is_there
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
 
 FSTAB = "/etc/fstab"
 HOSTS = "/etc/hosts"
@@ -152,14 +152,6 @@ TIME_SERVICES = ["chrony", "chronyd", "systemd-timesyncd", "ntp", "ntpd", "ntpse
 # The clock's other masters: good where they run, but not started here, for each needs to know its interface.
 PTP_SERVICES = ["ptp4l", "ptp4l@*", "phc2sys", "phc2sys@*"]
 NR_OPEN = "/proc/sys/fs/nr_open"
-
-
-class UnfitError(Exception):
-    """The host cannot have what was asked."""
-
-    def __init__(self, check, observed, expected, remedy):
-        self.finding = Finding(os.uname().nodename, check, observed, expected, remedy)
-        super().__init__(str(self.finding))
 
 
 def shm_changes(size):
@@ -215,13 +207,17 @@ def attainable_limits(wanted, files):
 def limits_changes(limits):
     """Limits of logins and of services started from now on."""
     changes = file_change(LIMITS_CONF, read_text(LIMITS_CONF), settings.limits_conf(limits))
-    services = file_change(SYSTEMD_CONF, read_text(SYSTEMD_CONF), settings.systemd_conf(limits))
+    return changes + _read_by_systemd(file_change(SYSTEMD_CONF, read_text(SYSTEMD_CONF), settings.systemd_conf(limits)))
+
+
+def _read_by_systemd(services):
+    """``services``, the changes of systemd's drop-in, and that systemd reads it, which a run that was killed may owe from before."""
     owed = read_text(PENDING)
     if services and owed is None:
         services = file_change(PENDING, None, "daemon-reexec\n") + services
     if services or owed is not None:
         services.append(Change("systemctl daemon-reexec", "systemd", "", "", _reexec))
-    return changes + services
+    return services
 
 
 def _reexec(module):
@@ -339,7 +335,7 @@ def restoring_changes(params):
     """Every change back to what was there before the first one."""
     path = earlier.path_of(params["state_dir"])
     kept, conf, hosts = read_text(path), read_text(SYSCTL_CONF), read_text(HOSTS)
-    record, ours = earlier.read(kept), earlier.parameters_of(read_text(SYSCTL_CONF))
+    record, ours = earlier.read(kept), earlier.parameters_of(conf)
     changes = removal(SYSCTL_CONF, conf)
     for name, value in sorted(record[earlier.PARAMETERS].items()):
         file = settings.parameter_path(name)
@@ -347,12 +343,7 @@ def restoring_changes(params):
         # One that somebody has set to something else since is theirs.
         if live is not None and name in ours and settings.same_parameter(live, ours[name]) and not settings.same_parameter(live, value):
             changes.append(_parameter_change(name, file, " ".join(live.split()), value))
-    services = removal(SYSTEMD_CONF, read_text(SYSTEMD_CONF))
-    if services:
-        services = file_change(PENDING, None, "daemon-reexec\n") + services
-    if services or read_text(PENDING) is not None:
-        services.append(Change("systemctl daemon-reexec", "systemd", "", "", _reexec))
-    changes += removal(LIMITS_CONF, read_text(LIMITS_CONF)) + services
+    changes += removal(LIMITS_CONF, read_text(LIMITS_CONF)) + _read_by_systemd(removal(SYSTEMD_CONF, read_text(SYSTEMD_CONF)))
     if hosts is not None:
         changes += file_change(HOSTS, hosts, earlier.hosts(hosts, record[earlier.FILES].get(HOSTS), params["cluster"]))
     fstab = read_text(FSTAB)

@@ -74,16 +74,8 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _ofed
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, settle
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
-
-
-class UnfitError(Exception):
-    """The host cannot have what was asked."""
-
-    def __init__(self, check, observed, expected, remedy):
-        self.finding = Finding(os.uname().nodename, check, observed, expected, remedy)
-        super().__init__(str(self.finding))
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
 
 
 def installed(module):

@@ -152,7 +152,7 @@ def test_a_run_killed_before_the_reload_is_made_good_by_the_next(host, monkeypat
 
 def test_no_restart_under_foreign_containers_unless_allowed(host):
     host.containers = {"1": FOREIGN, "2": OURS}
-    with pytest.raises(container_engine.RefusalError, match="foreign containers run: shop; expected none at a restart"):
+    with pytest.raises(container_engine.UnfitError, match="foreign containers run: shop; expected none at a restart"):
         host.run(daemon_options={"mtu": 1400})
     assert host.contents() == {}
     assert host.run(restart_with_foreign_containers=True)["changed"]
@@ -180,7 +180,7 @@ def test_an_engine_that_does_not_tell_its_containers_is_not_restarted_unless_all
     observed = container_engine.Observed(host)
     assert (observed.running, observed.version, observed.unknown) == (True, "20.10.24", "no answer: timed out")
     host.unknown = observed.unknown
-    with pytest.raises(container_engine.RefusalError, match="containers are not known: no answer: timed out; expected none foreign"):
+    with pytest.raises(container_engine.UnfitError, match="containers are not known: no answer: timed out; expected none foreign"):
         host.run(daemon_options={"mtu": 1400})
     assert host.contents() == {}
     assert host.run(daemon_options={"debug": True})["actions"][-1] == "systemctl reload docker"
@@ -198,14 +198,14 @@ def test_an_old_engine_is_refused_not_replaced(host, version, fits):
     if fits:
         assert not host.run()["changed"]
     else:
-        with pytest.raises(container_engine.RefusalError, match=r"container engine version: 19\.03\.5; expected 20\.10 or newer"):
+        with pytest.raises(container_engine.UnfitError, match=r"container engine version: 19\.03\.5; expected 20\.10 or newer"):
             host.run()
 
 
 def test_no_engine_and_no_way_to_get_one(host, monkeypatch):
     host.installed = False
     monkeypatch.setattr(container_engine, "has_apt", lambda: False)
-    with pytest.raises(container_engine.RefusalError, match="container engine: none"):
+    with pytest.raises(container_engine.UnfitError, match="container engine: none"):
         host.run()
 
 
@@ -222,14 +222,14 @@ def test_an_engine_that_would_not_start_at_boot_is_enabled(host):
 
 def test_a_broken_daemon_json_is_refused(host):
     (host.folder / "daemon.json").write_text("{")
-    with pytest.raises(container_engine.RefusalError, match=r"daemon\.json: no JSON"):
+    with pytest.raises(container_engine.UnfitError, match=r"daemon\.json: no JSON"):
         host.run(daemon_options={"debug": True})
 
 
 @pytest.mark.parametrize("state", [_registry.UNKNOWN_CA, _registry.MISSING_PASSWORD, _registry.WRONG_PASSWORD, _registry.UNREACHABLE])
 def test_a_registry_that_refuses_is_one_line_and_nothing_is_changed(host, state):
     host.outcome = _registry.Outcome(state, "its own words")
-    with pytest.raises(container_engine.RefusalError) as error:
+    with pytest.raises(container_engine.UnfitError) as error:
         host.run(daemon_options={"debug": True}, registry=REGISTRY)
     assert f"registry lab:5443: {state.replace('_', ' ')}: its own words; expected a login over TLS; " in str(error.value)
     assert host.contents() == {}
@@ -268,7 +268,7 @@ def test_options_that_keep_the_engine_down_are_taken_back(host, former, engine, 
     host.refused = {"nonsense"}
     if former:
         (host.folder / "daemon.json").write_text(former)
-    with pytest.raises(container_engine.RefusalError) as error:
+    with pytest.raises(container_engine.UnfitError) as error:
         host.run(daemon_options={"nonsense": 1})
     assert "container engine options nonsense: systemctl " in str(error.value)
     assert "its log ends: Starting up | no such option; expected options that this engine takes" in str(error.value)
@@ -289,7 +289,7 @@ def test_an_engine_that_dies_of_a_reload_gets_its_options_back_without_a_restart
         return found
 
     monkeypatch.setattr(container_engine, "wait_for_engine", answer)
-    with pytest.raises(container_engine.RefusalError, match="container engine options debug: no answer"):
+    with pytest.raises(container_engine.UnfitError, match="container engine options debug: no answer"):
         host.run(daemon_options={"debug": True})
     assert host.commands[-1] == "systemctl reload-or-restart docker"
     assert host.contents() == {}
@@ -299,7 +299,7 @@ def test_an_engine_that_does_not_come_up_for_another_cause_keeps_its_file_and_wh
     (host.folder / "daemon.json").write_text('{"nonsense": 1}')
     (host.folder / "pending").write_text("restart\n")
     host.refused = {"nonsense"}
-    with pytest.raises(container_engine.RefusalError, match="container engine: systemctl restart docker: Job failed; its log ends: "):
+    with pytest.raises(container_engine.UnfitError, match="container engine: systemctl restart docker: Job failed; its log ends: "):
         host.run()
     assert host.contents() == {"daemon.json": '{"nonsense": 1}', "pending": "restart\n"}
 
@@ -308,7 +308,7 @@ def test_an_engine_that_does_not_answer_with_its_former_options_either_keeps_wha
     (host.folder / "daemon.json").write_text('{"mtu": 1500}')
     host.refused = {"mtu"}
     with pytest.raises(
-        container_engine.RefusalError, match=r"options nonsense: .*; the former daemon.json is back and the engine does not start"
+        container_engine.UnfitError, match=r"options nonsense: .*; the former daemon.json is back and the engine does not start"
     ):
         host.run(daemon_options={"nonsense": 1})
     assert host.contents() == {"daemon.json": '{"mtu": 1500}', "pending": "restart\n"}
