@@ -15,7 +15,6 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import parse_limit
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report, _wiring_record
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Needs, Severity
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, judge, unfit_exceptions
@@ -71,7 +70,7 @@ class ActionModule(ActionBase):
         take_sources(verdict, options, before)
         document = _preflight_report.document(verdict, before)
         if options["report_file"]:
-            write_report(options["report_file"], document)
+            _preflight_report.write(options["report_file"], document)
         if document["exit_code"] != _preflight_report.FINE or not_here:
             for line in _preflight_report.table(verdict, before):
                 self._display.display(line)
@@ -83,15 +82,6 @@ class ActionModule(ActionBase):
             "report": document,
             "serving": verdict.serving,
         }
-
-
-def write_report(path, document):
-    """Put the result into a file on the controller, all or nothing. :raises AnsibleActionFail: with one line when it cannot be written."""
-    try:
-        write_atomically(os.path.abspath(path), json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        finding = Finding("localhost", "preflight_report_file", f"{path}: {error.strerror}", "a file that can be written", "mend the path")
-        raise AnsibleActionFail(str(finding)) from None
 
 
 def answers_of(hosts, networks, accelerators):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
@@ -146,18 +144,6 @@ def test_weights_that_lack_what_the_profile_wants_are_refused_before_they_travel
     if found:
         assert verdict.judgements[0].fails_before("host")
         assert f"localhost: quantization: no quantization_config in {tmp_path}/config.json" in str(verdict.judgements[0].finding)
-
-
-def test_a_report_is_written_whole_or_refused_in_one_line(tmp_path):
-    path = tmp_path / "new" / "report.json"
-    preflight_report.write_report(str(path), {"ok": True})
-    preflight_report.write_report(str(path), {"ok": False})
-    assert json.loads(path.read_text()) == {"ok": False}
-    assert [one.name for one in path.parent.iterdir()] == ["report.json"]
-    with pytest.raises(
-        AnsibleActionFail, match=r"localhost: preflight_report_file: .*; expected a file that can be written; mend the path"
-    ):
-        preflight_report.write_report("/proc/none/report.json", {})
 
 
 @pytest.mark.parametrize("change", [{"firmware": {"SBL": "new"}}, {"disk_margin": "much"}, {"limits": {"nofile": "many"}}])
