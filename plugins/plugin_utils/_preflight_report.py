@@ -19,6 +19,7 @@ from ._preflight import Verdict
 
 FINE, TOLD, STOPPED = 0, 1, 2
 HOSTS_SHOWN = 6
+CONTROLLER = "localhost"
 PROCESS, ANY_PROCESS = re.compile(r"\bpid [0-9]+"), "pid differs"
 WIDTH = 140
 # Worst first; the last two are no faults of what is there now.
@@ -102,7 +103,7 @@ def summary(verdict: Verdict, before: str, rows: Sequence[str]) -> str:
         (len(verdict.not_here), NOT_HERE, NOT_HERE),
     ]
     shown = [f"{number} {one if number == 1 else many}" for number, one, many in counts if number]
-    hosts = len({host for passed in verdict.passed.values() for host in passed})
+    hosts = len({host for passed in verdict.passed.values() for host in passed} - {CONTROLLER})
     names = f" ({', '.join(verdict.not_here)})" if verdict.not_here else ""
     return f"before {before}, {hosts} hosts: {', '.join(shown)}{names}"
 

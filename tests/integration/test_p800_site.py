@@ -5,18 +5,14 @@ What only the silicon has is simulated (tests/simulators/README.md); hosts, netw
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
-from clone import ROOT, Play, play
+from p800 import RENDERED, make_bare, settle
 
 pytestmark = pytest.mark.lab
 
-SIMULATORS = ROOT / "tests" / "simulators"
-EXAMPLE = ROOT / "examples" / "p800"
-RENDERED = ("--extra-vars", json.dumps({"serve_state": "rendered"}))
 SERVE = "/var/lib/flagos-kunlunxin/serve"
 # What is the driver's, the RDMA stage's and the host stage's to change. The stages' own state stays, as a record without effect.
 STATE_OF_A_HOST = """
@@ -29,35 +25,10 @@ systemctl list-unit-files --no-legend 'flagos-*' || true  # none is no failure
 """
 
 
-def run(playbook: str, *options: str) -> Play:
-    ended = play(playbook, "--inventory", str(SIMULATORS / "inventory"), *options, inventory=EXAMPLE, capture=True)
-    assert ended.status == 0, ended.output
-    return ended
-
-
-def materials(lab) -> None:
-    """What the operator got from the vendor, in the lab's folder."""
-    spec = importlib.util.spec_from_file_location("simulated_materials", SIMULATORS / "materials.py")
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    program.make(lab.root / "simulated", program.build.VERSIONS)
-
-
 @pytest.fixture
 def bare(lab):
     """Hosts as if just installed, with XPUs in them and no driver."""
-    lab.reset(*lab.hosts)
-    for name in ("cluster.lock.yml", "cluster.topology.json"):
-        (lab.root / "simulated" / name).unlink(missing_ok=True)
-    materials(lab)
-    run("tests/simulators/install.yml")
-
-
-@pytest.fixture(scope="module")
-def rendered(lab):
-    """From bare hosts to rendered documents; gives the first run."""
-    bare.__wrapped__(lab)
-    return run("site.yml", *RENDERED)
+    make_bare(lab)
 
 
 def test_from_bare_hosts_to_rendered_documents(rendered, lab):
@@ -82,13 +53,13 @@ def test_from_bare_hosts_to_rendered_documents(rendered, lab):
 
 
 def test_a_second_run_changes_nothing(rendered):
-    ended = run("site.yml", *RENDERED)
+    ended = settle("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output
 
 
 @pytest.mark.full
 def test_check_mode_finds_nothing_to_change(rendered):
-    ended = run("site.yml", *RENDERED, "--check", "--diff")
+    ended = settle("site.yml", *RENDERED, "--check", "--diff")
     assert ended.changed == 0, ended.output
 
 
@@ -101,7 +72,7 @@ def test_a_restarted_host_is_as_it_was(rendered, lab):
     lab.stop("node2")
     lab.start("node2")
     lab.execute("node2", "systemctl is-system-running --wait || true")
-    ended = run("site.yml", *RENDERED)
+    ended = settle("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output
     assert lab.execute("node2", settings) == before
 
@@ -109,7 +80,7 @@ def test_a_restarted_host_is_as_it_was(rendered, lab):
 @pytest.mark.full
 def test_on_bare_hosts_check_mode_ends_well_and_touches_nothing(bare, lab):
     before = {host: lab.execute(host, STATE_OF_A_HOST) for host in lab.hosts}
-    ended = run("site.yml", *RENDERED, "--check", "--diff")
+    ended = settle("site.yml", *RENDERED, "--check", "--diff")
     assert ended.changes, "on bare hosts there is something to do"
     assert {host: lab.execute(host, STATE_OF_A_HOST) for host in lab.hosts} == before
 
@@ -121,12 +92,12 @@ def test_reset_brings_the_hosts_back(bare, lab):
         lab.execute(host, "p800-simulator ofed install")
     before = {host: lab.execute(host, STATE_OF_A_HOST) for host in lab.hosts}
     for stage in ("topology", "host", "rdma", "driver"):
-        run(f"playbooks/{stage}.yml")
+        settle(f"playbooks/{stage}.yml")
     prepared = {host: lab.execute(host, STATE_OF_A_HOST) for host in lab.hosts}
     assert all(prepared[host] != before[host] for host in lab.hosts)
-    run("playbooks/reset.yml", "--extra-vars", json.dumps({"cluster_reset": True}))
+    settle("playbooks/reset.yml", "--extra-vars", json.dumps({"cluster_reset": True}))
     after = {host: lab.execute(host, STATE_OF_A_HOST) for host in lab.hosts}
     for host in lab.hosts:
         assert after[host].splitlines() == before[host].splitlines(), host
-    again = run("playbooks/reset.yml", "--extra-vars", json.dumps({"cluster_reset": True}))
+    again = settle("playbooks/reset.yml", "--extra-vars", json.dumps({"cluster_reset": True}))
     assert again.changed == 0, again.output
