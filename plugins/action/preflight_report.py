@@ -91,11 +91,16 @@ def answers_of(hosts, networks, accelerators):
         results = {"host": result, "network": networks.get(name), "accelerator": accelerators.get(name)}
         lost = next((one for one in results.values() if one and one.get("unreachable")), None)
         if lost:
-            # ssh's own words are enough; ansible-core's around them differ from release to release
-            found[name] = {"unreachable": re.sub(r"^.* (?:over|via) ssh: ", "", lost.get("msg", ""), flags=re.DOTALL)}
+            found[name] = {"unreachable": words_of_ssh(lost.get("msg", ""))}
         else:
             found[name] = {subject: facts_of(results[subject], subject) for subject in MODULES}
     return found
+
+
+def words_of_ssh(message):
+    """ssh's own words of a login that failed, without ansible-core's around them and what ssh says of a connection that it kept before."""
+    said = re.sub(r"^.* (?:over|via) ssh: ", "", message, flags=re.DOTALL)
+    return re.sub(r"^mux_client_\w+: [^\r\n]*[\r\n]+", "", said)
 
 
 def facts_of(result, subject):

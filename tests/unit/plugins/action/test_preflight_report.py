@@ -150,3 +150,18 @@ def test_weights_that_lack_what_the_profile_wants_are_refused_before_they_travel
 def test_a_value_that_cannot_be_read_is_one_line(change):
     with pytest.raises(AnsibleActionFail, match=r"localhost: preflight: not a .*; mend the variable"):
         preflight_report.needs_of({**OPTIONS, **change}, "host")
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("Failed to connect to the host via ssh: ssh: connect to host a port 22: timed out", "ssh: connect to host a port 22: timed out"),
+        (
+            "Data could not be sent over ssh: mux_client_request_session: read from master failed: Broken pipe\r\nssh: timed out",
+            "ssh: timed out",
+        ),
+        ("no words of ssh", "no words of ssh"),
+    ],
+)
+def test_of_a_host_that_is_out_of_reach_ssh_is_quoted(message, words):
+    assert preflight_report.words_of_ssh(message) == words
