@@ -48,7 +48,7 @@ users:
   returned: always
   type: list
   elements: str
-  sample: ["container flagos-kunlunxin-serve runs", "python3 (pid 4711, unit session-1.scope) holds /dev/xpu0"]
+  sample: ["container flagos-kunlunxin-serve runs", "python3 (pid 4711, unit train.service) holds /dev/xpu0"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

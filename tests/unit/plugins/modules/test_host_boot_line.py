@@ -271,6 +271,14 @@ def test_a_kernel_that_had_it_has_it_again(tmp_path):
     assert host.kernels == {"one": ["ro"], "two": ["ro", "iommu=pt"]}
 
 
+def test_a_way_back_that_was_killed_between_two_commands_is_made_good(tmp_path):
+    host = GrubbyHost(tmp_path, one=["ro"], two=["ro", "iommu=pt"])
+    host.present("iommu=pt")
+    host.kernels = {"one": ["ro"], "two": ["ro"]}
+    host.absent()
+    assert host.kernels == {"one": ["ro"], "two": ["ro", "iommu=pt"]}
+
+
 def test_an_argument_of_the_owner_is_refused(tmp_path):
     host = GrubbyHost(tmp_path, one=["ro"], two=["ro", "iommu=soft"])
     assert host.refused("iommu=pt").startswith("boot line: the arguments of two has iommu=soft; expected iommu=pt; take out")
