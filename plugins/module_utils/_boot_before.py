@@ -54,5 +54,5 @@ def without(record, parameters):
         **{
             PARAMETERS: [one for one in record[PARAMETERS] if one not in parameters],
             HAD: {kernel: found for kernel, found in had.items() if found},
-        }
+        },
     )

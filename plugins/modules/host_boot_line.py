@@ -109,8 +109,8 @@ class Grub(object):
     :param record: as :func:`_boot_before.read` gives it.
     """
 
-    def __init__(self, module, program, record):
-        self._module, self._program, self._record = module, program, record
+    def __init__(self, _module, program, record):
+        self._program, self._record = program, record
         self._path = os.path.join(GRUB_FOLDER, GRUB_FILE)
         self._text = read_text(self._path)
         self.ours = boot.grub_settings(self._text)[0][boot.GRUB_VARIABLES[0]]

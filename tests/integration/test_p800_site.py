@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -185,7 +186,7 @@ def test_the_boot_line_on_request_and_a_restart_where_it_is_allowed(bare, lab, t
     after = on_all(lab, "cat /proc/sys/kernel/random/boot_id")
     assert all(after[host] != boots[host] for host in lab.hosts), ended.output
     absences = sorted(last_absence(lab, host) for host in lab.hosts)
-    assert all(up <= down for (_down, up), (down, _up) in zip(absences, absences[1:], strict=False)), absences
+    assert all(up <= down for (_down, up), (down, _up) in itertools.pairwise(absences)), absences
     assert all("intel_iommu=on iommu=pt" in line for line in on_all(lab, f"cat {RUNNING}").values())
     assert about_iommu(tmp_path) == []
     again = run("playbooks/host.yml", "--extra-vars", json.dumps(allowed))

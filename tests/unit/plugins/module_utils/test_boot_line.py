@@ -87,9 +87,9 @@ def test_settings_are_read_as_a_shell_does(text, everywhere, normally):
 
 @pytest.mark.parametrize("value", ['"$(cat x)"', '"`x`"', '"${x:-y}"', '"no end', "a b", '"$OTHER b"'])
 def test_what_only_a_shell_could_tell_is_said(value):
-    said, unread = _boot_line.grub_settings('GRUB_CMDLINE_LINUX="a"\nGRUB_CMDLINE_LINUX=%s\n' % value)
+    said, unread = _boot_line.grub_settings(f'GRUB_CMDLINE_LINUX="a"\nGRUB_CMDLINE_LINUX={value}\n')
     assert said["GRUB_CMDLINE_LINUX"] == ["a"]
-    assert unread == ["GRUB_CMDLINE_LINUX=%s" % value]
+    assert unread == [f"GRUB_CMDLINE_LINUX={value}"]
 
 
 def test_our_file_adds_to_what_is_there():

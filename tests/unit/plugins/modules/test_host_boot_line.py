@@ -170,7 +170,10 @@ def test_what_is_not_asked_for_any_more_goes(host):
 
 def test_bad_parameters_are_refused(host):
     assert host.refused("iommu pt").startswith("boot parameters: 'iommu pt'; expected a name, or a name and a value")
-    assert host.refused("iommu=pt", "iommu=soft") == "boot parameters: iommu=pt and iommu=soft; expected one of them; mend host_boot_parameters"
+    assert (
+        host.refused("iommu=pt", "iommu=soft")
+        == "boot parameters: iommu=pt and iommu=soft; expected one of them; mend host_boot_parameters"
+    )
 
 
 # GRUB
@@ -184,7 +187,8 @@ def test_grubs_lines_have_the_parameters(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("owners", "line"), [("iommu=soft", "iommu=soft"), ("iommu=pt iommu.passthrough=0", "iommu.passthrough=0"), ("iommu=nopt", "iommu=nopt")]
+    ("owners", "line"),
+    [("iommu=soft", "iommu=soft"), ("iommu=pt iommu.passthrough=0", "iommu.passthrough=0"), ("iommu=nopt", "iommu=nopt")],
 )
 def test_what_the_owner_says_otherwise_is_refused(tmp_path, monkeypatch, owners, line):
     host = GrubHost(tmp_path, monkeypatch, owners=owners)
