@@ -69,3 +69,11 @@ def rendered(lab: Lab) -> Play:
 
     p800.make_bare(lab)
     return p800.settle("site.yml", *p800.RENDERED)
+
+
+@pytest.fixture
+def bare(lab: Lab) -> None:
+    """The simulated hosts as if just installed, with XPUs in them and no driver."""
+    import p800  # here, as above
+
+    p800.make_bare(lab)

@@ -56,7 +56,12 @@ SCENARIOS_ONLY_FULL = ("lab", "driver")
 # They take the sshd of the lab's serving image where the machine has none.
 ENROL = "tests/unit/enrol"
 # The example of P800 machines on simulated hosts: ends with hosts that are not the lab's inventory's.
-P800 = ("tests/integration/test_simulated_host.py", "tests/faults/test_preflight.py", "tests/integration/test_p800_site.py")
+P800 = (
+    "tests/integration/test_simulated_host.py",
+    "tests/faults/test_preflight.py",
+    "tests/integration/test_p800_site.py",
+    "tests/integration/test_boot_line.py",
+)
 # Cases that begin with fresh hosts; the last one ends with the service up.
 WAY_UP = ("tests/integration/test_fresh_hosts.py", "tests/faults/test_killed_controller.py")
 

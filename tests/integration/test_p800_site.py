@@ -9,26 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
-from p800 import RENDERED, make_bare, settle
+from p800 import RENDERED, STATE_OF_A_HOST, settle
 
 pytestmark = pytest.mark.lab
 
 SERVE = "/var/lib/flagos-kunlunxin/serve"
-# What is the driver's, the RDMA stage's and the host stage's to change. The stages' own state stays, as a record without effect.
-STATE_OF_A_HOST = """
-find /etc /usr/local /usr/src /usr/lib/modules /root -xdev -type f -print0 | grep -zv 'ld.so.cache\\|.pyc$' | sort -z | xargs -0 sha256sum
-find /etc /usr/local /usr/src /usr/lib/modules -xdev -type l -printf '%p %l\\n' | sort
-ip -4 route show table all | grep -v 'table local' | sort; ip -4 rule; head /sys/class/net/eth*/mtu
-df --output=size /dev/shm
-sysctl -a 2>/dev/null | grep -E '^net[.](core[.]somaxconn|ipv4[.](tcp_[rw]mem|conf[.].*[.](arp_ignore|arp_announce|rp_filter)))' | sort
-systemctl list-unit-files --no-legend 'flagos-*' || true  # none is no failure
-"""
-
-
-@pytest.fixture
-def bare(lab):
-    """Hosts as if just installed, with XPUs in them and no driver."""
-    make_bare(lab)
 
 
 def test_from_bare_hosts_to_rendered_documents(rendered, lab):

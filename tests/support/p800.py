@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 SIMULATORS = ROOT / "tests" / "simulators"
 EXAMPLE = ROOT / "examples" / "p800"
 RENDERED = ("--extra-vars", json.dumps({"serve_state": "rendered"}))
+# What is the driver's, the RDMA stage's and the host stage's to change. The stages' own state stays, as a record without effect.
+STATE_OF_A_HOST = """
+find /etc /usr/local /usr/src /usr/lib/modules /root -xdev -type f -print0 | grep -zv 'ld.so.cache\\|.pyc$' | sort -z | xargs -0 sha256sum
+find /etc /usr/local /usr/src /usr/lib/modules -xdev -type l -printf '%p %l\\n' | sort
+ip -4 route show table all | grep -v 'table local' | sort; ip -4 rule; head /sys/class/net/eth*/mtu
+df --output=size /dev/shm
+sysctl -a 2>/dev/null | grep -E '^net[.](core[.]somaxconn|ipv4[.](tcp_[rw]mem|conf[.].*[.](arp_ignore|arp_announce|rp_filter)))' | sort
+systemctl list-unit-files --no-legend 'flagos-*' || true  # none is no failure
+"""
 HOSTS = {f"p800-{number}": f"node{number}" for number in range(1, 5)}  # the example's names, and the lab's
 
 

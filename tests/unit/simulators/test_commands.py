@@ -381,3 +381,32 @@ def test_bandwidth_of_a_port_that_is_down(host):
 )
 def test_client_or_server(argv, peer):
     assert bandwidth._peer(argv) == peer
+
+
+def test_a_boot_line_counts_from_the_next_boot_on(site):
+    """GRUB's settings are read by update-grub, and its grub.cfg by a boot."""
+
+    def running():
+        site.done("p800-simulator render")
+        return (site.overlay / "proc/cmdline").read_text().split()[1:]
+
+    site.done("p800-simulator init --boot-parameters a=1")
+    assert running() == ["root=/dev/simulated", "ro", "a=1", "quiet"]
+    site.put("etc/default/grub.d/90-ours.cfg", 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX iommu=pt"')
+    site.boot("two")
+    assert "iommu=pt" not in running(), "nobody called update-grub"
+    assert site("update-grub")[0] == 0
+    assert "ro a=1 iommu=pt quiet\n" in (site.root / "boot/grub/grub.cfg").read_text()
+    assert "iommu=pt" not in running(), "the kernel still runs"
+    site.boot("three")
+    assert running() == ["root=/dev/simulated", "ro", "a=1", "iommu=pt", "quiet"]
+    types = {path.read_text() for path in site.overlay.glob("sys/kernel/iommu_groups/*/type")}
+    assert types == {"identity\n"}
+
+
+def test_settings_that_no_shell_can_read_make_no_boot_line(site):
+    site.put("etc/default/grub.d/90-ours.cfg", 'GRUB_CMDLINE_LINUX="')
+    before = (site.root / "boot/grub/grub.cfg").read_text()
+    code, _out, error = site("update-grub")
+    assert code == 1 and "update-grub: " in error
+    assert (site.root / "boot/grub/grub.cfg").read_text() == before

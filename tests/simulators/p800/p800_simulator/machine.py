@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple
 
+from . import grub
 from .live import Live
 from .state import State
 from .wiring import Place
@@ -192,6 +193,8 @@ class Machine:
     log: List[str]
     cmdline: str
     iommu: str
+    boot_parameters: str
+    grub: str
     installed_kernels: List[str]
     headers: bool = True
     options: Dict[str, str] = field(default_factory=dict)
@@ -240,8 +243,10 @@ def healthy(state: State, live: Live) -> Machine:
         control_node=DeviceNode(CONTROL_MINOR),
         tool=Tool(runtime.versions.get(DRIVER), state.layout),
         log=list(runtime.log),
-        cmdline="BOOT_IMAGE=/boot/vmlinuz-%s root=/dev/simulated ro iommu=pt" % live.kernel,
-        iommu="identity",
+        cmdline="BOOT_IMAGE=/boot/vmlinuz-%s %s" % (live.kernel, state.booted),
+        iommu="identity" if "iommu=pt" in state.booted.split() else "DMA",
+        boot_parameters=state.boot_parameters,
+        grub=state.grub or grub.configuration(live.kernel, state.boot_parameters, "quiet"),
         installed_kernels=[live.kernel],
         options=dict(runtime.options),
         xpu_links=_full_mesh_in_fours(len(xpus)),

@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Iterator, List, Optional
 
+from . import grub
 from .places import Places
 from .tree import File, put
 from .wiring import Wiring, parse
@@ -61,6 +62,9 @@ class State:
     :ivar pending_firmware: becomes the firmware at the next power cycle.
     :ivar bandwidth: Gb/s that ib_write_bw tells; None for 97 % of the rate.
     :ivar faults: parameters by the fault's name.
+    :ivar boot_parameters: that the host's owner has in GRUB's settings.
+    :ivar grub: content of grub.cfg, as update-grub wrote it last; "" before it ever did.
+    :ivar booted: parameters of the running kernel.
     :ivar boot_id: of the boot that ``runtime`` belongs to.
     :ivar seen: what was read in the overlay's writable files, by path; it is not kept.
     """
@@ -80,11 +84,15 @@ class State:
     layout: str = "legend"
     mlxconfig: Dict[str, Dict[str, str]] = field(default_factory=dict)
     faults: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    boot_parameters: str = "iommu=pt"
+    grub: str = ""
+    booted: str = ""
     boot_id: str = ""
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
         self.seen: Dict[str, bytes] = {}
+        self.booted = self.booted or "%s %s quiet" % (grub.ROOT, self.boot_parameters)
 
     def load(self, name: str) -> None:
         """A module whose file is there gets into the kernel."""
