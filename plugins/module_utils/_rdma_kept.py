@@ -13,26 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import _rdma_knobs as knobs
 from . import _rdma_state as state
-from ._rdma_host import ACS_CONTROL
+from ._rdma_host import ACS_CONTROL, Remembered
 
 FOLDER = "rdma"  # below the folder of the collection's state
 ASKED_AT_ONCE = 8
-
-
-class _AskedOnce:
-    """A tree that asks a command once: one answer of ``mlnx_qos`` tells trust and flow control."""
-
-    def __init__(self, tree):
-        self._tree = tree
-        self._answers = {}
-
-    def command(self, *argv):
-        if argv not in self._answers:
-            self._answers[argv] = self._tree.command(*argv)
-        return self._answers[argv]
-
-    def __getattr__(self, name):
-        return getattr(self._tree, name)
 
 
 def kept(tree, state_dir):
@@ -62,13 +46,13 @@ def kept(tree, state_dir):
 
 def different(tree, settings):
     """The settings that do not hold, in the order of the batch."""
-    groups = {}
+    groups = {}  # what one command tells is read by one thread, so that the command runs once
     for entry in settings:
         groups.setdefault(_asked_of(entry["knob"]), []).append(entry)
 
     def read(group):
-        once = _AskedOnce(tree)
-        return [(knobs.name(entry["knob"]), knobs.read(entry["knob"], once)) for entry in group]
+        remembered = Remembered(tree)
+        return [(knobs.name(entry["knob"]), knobs.read(entry["knob"], remembered)) for entry in group]
 
     with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
         now = {name: value for answers in pool.map(read, groups.values()) for name, value in answers}
@@ -83,4 +67,6 @@ def _asked_of(knob):
     """Knobs that one command tells go together."""
     if knob["kind"] in ("trust", "pfc"):
         return "mlnx_qos", knob["interface"]
+    if "address" in knob:
+        return knob["kind"], knob["address"]
     return knob["kind"], None if knob["kind"] in ("file", "mtu", "rule") else knobs.name(knob)
