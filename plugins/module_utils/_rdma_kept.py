@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import _rdma_knobs as knobs
 from . import _rdma_state as state
-from ._rdma_host import ACS_CONTROL, Remembered
+from ._rdma_host import ACS_CONTROL
 
 FOLDER = "rdma"  # below the folder of the collection's state
 ASKED_AT_ONCE = 8
@@ -22,6 +22,7 @@ ASKED_AT_ONCE = 8
 def kept(tree, state_dir):
     """What the stage rdma declared and what of it is not so.
 
+    :param tree: remembers what commands answered, as :class:`_rdma_host.Remembered` does: one may tell several settings.
     :returns: ``{"count", "starts_at_boot", "different", "problem"}``, ``different`` with ``what``, ``now`` and ``wanted`` as text; None
         where the stage has set nothing.
     """
@@ -51,8 +52,7 @@ def different(tree, settings):
         groups.setdefault(_asked_of(entry["knob"]), []).append(entry)
 
     def read(group):
-        remembered = Remembered(tree)
-        return [(knobs.name(entry["knob"]), knobs.read(entry["knob"], remembered)) for entry in group]
+        return [(knobs.name(entry["knob"]), knobs.read(entry["knob"], tree)) for entry in group]
 
     with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
         now = {name: value for answers in pool.map(read, groups.values()) for name, value in answers}

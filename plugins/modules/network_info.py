@@ -216,13 +216,15 @@ network:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _network_facts, _rdma_kept
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._rdma_host import Remembered
 
 
 def main():
     module = AnsibleModule(argument_spec={"state_dir": {"type": "path"}, **HOST_TREE_ARGUMENTS}, supports_check_mode=True)
-    tree, state_dir = host_tree(module.params), module.params["state_dir"]
+    tree, state_dir = Remembered(host_tree(module.params)), module.params["state_dir"]
+    found = _network_facts.network(tree)
     settings = _rdma_kept.kept(tree, state_dir) if state_dir else None
-    module.exit_json(changed=False, network=dict(_network_facts.network(tree), rdma_settings=settings))
+    module.exit_json(changed=False, network=dict(found, rdma_settings=settings))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def test_a_command_that_tells_several_settings_runs_once(captured):
         def __getattr__(self, name):
             return getattr(captured.tree, name)
 
-    assert _rdma_kept.different(Counting(), SETTINGS) == []
+    assert _rdma_kept.different(_rdma_host.Remembered(Counting()), SETTINGS) == []
     assert sorted(asked) == sorted(set(asked))
 
 

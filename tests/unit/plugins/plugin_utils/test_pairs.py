@@ -17,7 +17,7 @@ SYSCTLS = {"arp_ignore": 0, "arp_announce": 0, "rp_filter": 0}
 
 # What every remedy names: a command, a playbook or a variable.
 CONCRETE = re.compile(
-    r"\b(?:ip (?:link|address|route|rule|neigh)|ethtool|iptables|nft|mlnx_qos|rdma\.yml|iputils-ping)\b|\b(?:rdma|cluster|preflight)_[a-z]+|list of rails"
+    r"\b(?:ip (?:link|address|route|rule|neigh)|ethtool|iptables|nft|mlnx_qos|rdma\.yml|iputils-ping)\b|\b(?:rdma|cluster|preflight)_[a-z]+"
 )
 
 
