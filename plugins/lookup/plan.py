@@ -25,7 +25,8 @@ notes:
     C(serve_pipeline_parallel_size), C(serve_model_name), C(serve_engine_arguments), C(serve_shm_size), C(serve_mounts),
     C(serve_before_start), C(serve_ready_seconds), C(serve_probe_seconds) and C(weights_path).
   - With C(cluster_group), given by C(-e), another group is planned, such as one of several replicas. Each is a plan of its own.
-  - Of each host are read C(cluster_address) (or C(ansible_host)), C(cluster_environment), C(cluster_rails) and C(ansible_port).
+  - Of each host are read C(cluster_address) (or C(ansible_host)), C(cluster_environment), C(cluster_rails), C(cluster_visible_devices)
+    and C(ansible_port).
 options:
   _terms:
     description: None are taken.

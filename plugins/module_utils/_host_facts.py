@@ -112,24 +112,40 @@ def listeners(tree, containers):
 
 
 def engine(tree, client=None):
-    """The container engine: ``({"installed", "version", "data_root", "images", "error"}, {container id: ...})``.
+    """The container engine: ``({"installed", "version", "data_root", "images", "runtimes", "error"}, {container id: ...})``.
 
-    ``images`` are the ids of the images it has; ``error`` says why it does not answer. A captured tree has no engine to ask.
+    ``images`` are the ids of the images it has, ``runtimes`` as :func:`runtimes` tells them; ``error`` says why it does not answer. A
+    captured tree has no engine to ask.
     """
     installed = any(tree.exists(path) for path in ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"))
-    facts = {"installed": installed, "version": None, "data_root": DEFAULT_DATA_ROOT, "images": [], "error": None}
+    facts = {"installed": installed, "version": None, "data_root": DEFAULT_DATA_ROOT, "images": [], "runtimes": {}, "error": None}
     if client is None and not tree.is_live:
         return facts, {}
     client = client or EngineClient()
     try:
         facts["version"] = client.version()
-        facts["data_root"] = client.information().get("DockerRootDir") or DEFAULT_DATA_ROOT
+        information = client.information()
+        facts["data_root"] = information.get("DockerRootDir") or DEFAULT_DATA_ROOT
+        facts["runtimes"] = runtimes(tree, information)
         facts["images"] = sorted(image["Id"] for image in client.get("/images/json"))
         facts["installed"] = True
         return facts, client.containers()
     except EngineError as error:
         facts["error"] = str(error)
         return facts, {}
+
+
+def runtimes(tree, information):
+    """The programs by which an engine starts containers: ``{name: {"path", "there", "default"}}``; one that it looks for itself is not told.
+
+    :param information: what the engine tells of itself, with Runtimes and DefaultRuntime.
+    """
+    found = {name: one.get("path") or "" for name, one in (information.get("Runtimes") or {}).items()}
+    return {
+        name: {"path": path, "there": tree.exists(path), "default": name == information.get("DefaultRuntime")}
+        for name, path in found.items()
+        if path.startswith("/")
+    }
 
 
 def filesystems(tree, paths, counted=()):

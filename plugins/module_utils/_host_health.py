@@ -10,7 +10,7 @@ import re
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _firewall, _kernel_modules, _pci, _processes
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_environment, parse_shared_segments
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_environment, parse_shared_segments, parse_swaps
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import SHM, hard_limits, may_raise_limits
 
 ENGINE_PROGRAM = "dockerd"
@@ -68,6 +68,24 @@ def engine_processes(tree, containers):
         if part and arguments:  # one without arguments is a zombie, which holds nothing
             found.append(dict(_processes.describe(tree, pid, containers), part=part))
     return found
+
+
+def swaps(tree):
+    """Where memory is swapped to: ``{"path", "bytes", "used_bytes"}`` each; None where the kernel does not tell (see proc(5))."""
+    text = tree.text("/proc/swaps")
+    return None if text is None else parse_swaps(text)
+
+
+def package_versions(tree, names):
+    """The versions of installed packages by name, None for one that is not installed; None for all without dpkg."""
+    if not names:
+        return {}
+    answer = tree.command("dpkg-query", "-W", "-f=${Package} ${db:Status-Status} ${Version}\\n")
+    if answer is None:
+        return None
+    lines = (line.split(" ") for line in answer.splitlines())
+    installed = {words[0]: words[2] for words in lines if len(words) == 3 and words[1] == "installed"}
+    return {name: installed.get(name) for name in sorted(names)}
 
 
 def shared_segments(tree):

@@ -124,6 +124,16 @@ def parse_shared_segments(text):
     return [{name: int(row[column]) for column, name in enumerate(names)} for row in rows]
 
 
+def parse_swaps(text):
+    """The swap areas of /proc/swaps, which counts in KiB and writes blanks of a path as octal numbers; lines that are none are left out."""
+    found = []
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if len(words) == 5 and words[2].isdigit() and words[3].isdigit():
+            found.append({"path": _unescape(words[0]), "bytes": int(words[2]) * 1024, "used_bytes": int(words[3]) * 1024})
+    return found
+
+
 def parse_mounts(text):
     """The mounts of /proc/self/mounts, last one first, so that the first hit is what is visible.
 

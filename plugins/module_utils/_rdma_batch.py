@@ -10,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import itertools
 
-from ._finding import Finding
 from ._rdma_host import ACS_CONTROL
 from ._rdma_knobs import setting, table_rows
+from ._unfit import UnfitError
 
 LEAST_MTU = 1280  # RFC 8200: below it there is no IPv6
 MOST_MTU = 65535
@@ -23,18 +23,10 @@ MACHINE_KNOBS = ("acs_off", "max_read_request", "irq_affinity")
 PRIORITIES = range(8)
 
 
-class UnfitError(Exception):
-    """The host cannot have what was asked, or must not."""
-
-    def __init__(self, host, check, observed, expected, remedy):
-        self.finding = Finding(host, check, observed, expected, remedy)
-        super().__init__(str(self.finding))
-
-
 def batch(wish, host):
     """The settings in the order in which they are made; none without an interface.
 
-    :raises UnfitError: see above.
+    :raises UnfitError: the host cannot have what was asked, or must not.
     """
     if not wish["interfaces"]:
         return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR GPL-3.0-or-later
-"""The refusal of a module: this host cannot have what was asked."""
+"""The refusal of a module: a host cannot have what was asked."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import F
 
 
 class UnfitError(Exception):
-    """This host cannot have what was asked.
+    """A host cannot have what was asked, or must not.
 
-    :ivar finding: what was looked at on this host, observed, expected, and the remedy.
+    :ivar finding: the host, what was looked at there, observed, expected, and the remedy.
     """
 
-    def __init__(self, check, observed, expected, remedy):
-        self.finding = Finding(os.uname().nodename, check, observed, expected, remedy)
+    def __init__(self, host, check, observed, expected, remedy):
+        self.finding = Finding(host, check, observed, expected, remedy)
         super().__init__(str(self.finding))
+
+
+def unfit(check, observed, expected, remedy):
+    """The refusal of the host that this runs on."""
+    return UnfitError(os.uname().nodename, check, observed, expected, remedy)

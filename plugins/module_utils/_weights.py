@@ -16,12 +16,11 @@ import re
 import struct
 import threading
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache import stamp
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._file_hash import ChangedError, sha256_of
 
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 REVISIONS = ".revisions"
-_BLOCK = 2**22
 # The format allows 100 MB of header (huggingface/safetensors, safetensors/src/tensor.rs); more is not a header but damage.
 _LARGEST_HEADER = 100_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}$")
@@ -178,34 +177,13 @@ def _raise_first(problems):
         raise WeightsError(observed + more, expected)
 
 
-def sha256_of(path, read=lambda count: None):
-    """The SHA-256 of a file's bytes, in hex.
-
-    :param read: called with each number of bytes read.
-    :raises WeightsError: when the file changes while it is read.
-    """
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK))
-    with open(path, "rb", buffering=0) as stream:
-        before = os.fstat(stream.fileno())
-        while True:
-            count = stream.readinto(buffer)
-            if not count:
-                break
-            digest.update(buffer[:count])
-            read(count)
-        after = os.fstat(stream.fileno())
-    if stamp(before) != stamp(after):
-        raise WeightsError("%s: it changed while it was read" % path, "files that nobody writes to")
-    return digest.hexdigest()
-
-
 def hash_files(folder, paths, done, report, workers=None):
     """Read files and hash them, several at once.
 
     :param done: called with (path, sha256) for each file, from this thread.
     :param report: called with (bytes read so far, a note).
     :param workers: how many at once; as many as there are processors, at most eight, unless given.
+    :raises WeightsError: when a file changes while it is read.
     """
     lock = threading.Lock()
     total = [0]
@@ -218,7 +196,10 @@ def hash_files(folder, paths, done, report, workers=None):
     with concurrent.futures.ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         running = {pool.submit(sha256_of, os.path.join(folder, path), read): path for path in paths}
         for future in concurrent.futures.as_completed(running):
-            done(running[future], future.result())
+            try:
+                done(running[future], future.result())
+            except ChangedError as error:
+                raise WeightsError("%s: it changed while it was read" % error, "files that nobody writes to") from error
 
 
 def check_model(folder, files):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import unfit
+
 # envinit; another site gives -q instead of the first.
 XRE_ARGUMENTS = ["--silent", "--accept-license"]
 # What each part number of a P800 asks for as registry of the module: VC takes what the installer sets, VD this (envinit).
@@ -28,14 +30,6 @@ _KNOWN_FAILURES = (
     ("Cannot find kunlun driver file", "get the file again: it brings no driver for this host"),
     ("Unknown symbol", "install what it is built against first, then the driver again; peer memory needs the OFED of the adapters' vendor"),
 )
-
-
-class UnfitError(Exception):
-    """The driver cannot be had as it was asked for: what was looked at, observed, expected, and the remedy."""
-
-    def __init__(self, check, observed, expected, remedy):
-        super(UnfitError, self).__init__("%s: %s" % (check, observed))
-        self.check, self.observed, self.expected, self.remedy = check, observed, expected, remedy
 
 
 def judge(driver, version, tool_is_there):
@@ -74,13 +68,13 @@ def judge_part_numbers(numbers, known):
     expected = "one part number, of %s" % ", ".join(sorted(known))
     if untold or not told:
         observed = "none told for %s" % ", ".join(untold) if untold else "no card on the PCI bus"
-        raise UnfitError("XPU part numbers", observed, expected, "look at the kernel log and at xpu-smi -q")
+        raise unfit("XPU part numbers", observed, expected, "look at the kernel log and at xpu-smi -q")
     if len(told) > 1:
         observed = ", ".join("%s at %s" % (one, " ".join(sorted(pci for pci in numbers if numbers[pci] == one))) for one in told)
-        raise UnfitError("XPU part numbers", observed, expected, "put cards of one part number into a host")
+        raise unfit("XPU part numbers", observed, expected, "put cards of one part number into a host")
     if told[0] not in known:
         remedy = "ask the vendor what it needs, and name it in driver_module_options"
-        raise UnfitError("XPU part numbers", told[0], expected, remedy)
+        raise unfit("XPU part numbers", told[0], expected, remedy)
     return told[0]
 
 

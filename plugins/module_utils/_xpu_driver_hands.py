@@ -13,8 +13,8 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _kernel_mo
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver_files as files
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import write_text
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import sha256_of
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._file_hash import check_sha256
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import unfit
 
 FOLDER = "driver"  # within the state folder: the files that were sent, the record of what they brought, and what they said
 LOG = "install.log"
@@ -84,17 +84,14 @@ class Hands(object):
         if self.module.check_mode and (self.params["folder"] or not os.path.exists(path)):
             return
         if not os.path.isfile(path):
-            raise UnfitError(subject, "no file %s" % path, "the file on this host", "put it there, or mend its path")
-        found = sha256_of(path)
-        if found != entry["sha256"].lower():
-            remedy = "get the file again, or name the sha256 that its vendor gave"
-            raise UnfitError(subject, "%s has sha256 %s" % (path, found), entry["sha256"], remedy)
+            raise unfit(subject, "no file %s" % path, "the file on this host", "put it there, or mend its path")
+        check_sha256(subject, path, entry["sha256"], "get the file again, or name the sha256 that its vendor gave")
 
     def judge_holders(self, now):
         """Refuse while a process holds a device: none is ever ended."""
         if now.holders:
             observed = ", ".join(driver.named_holders(now.holders))
-            raise UnfitError("devices in use", observed, "no process on a device", "end it, or run this stage when the devices are free")
+            raise unfit("devices in use", observed, "no process on a device", "end it, or run this stage when the devices are free")
 
     def run(self, subject, argv, headers=None, cwd=None, loaded=()):
         """Run an installer. When it fails its output is kept, and the modules that were loaded before are loaded again.
@@ -111,7 +108,7 @@ class Hands(object):
         for name in reversed(loaded):
             self.module.run_command(["modprobe", name])
         observed, remedy = driver.failure_of(output + errors)
-        raise UnfitError(subject, "it ended with %d: %s" % (code, observed), "exit status 0", "%s (all it said is in %s)" % (remedy, log))
+        raise unfit(subject, "it ended with %d: %s" % (code, observed), "exit status 0", "%s (all it said is in %s)" % (remedy, log))
 
     @contextlib.contextmanager
     def recorded(self, packages=(), replaced=None):
@@ -137,7 +134,7 @@ class Hands(object):
         except ValueError as error:
             shutil.rmtree(place, ignore_errors=True)
             expected = "a tar archive with %s" % " and ".join(names)
-            raise UnfitError(subject, "%s %s" % (archive, error), expected, "get the right archive") from error
+            raise unfit(subject, "%s %s" % (archive, error), expected, "get the right archive") from error
         try:
             yield found
         finally:
@@ -153,7 +150,7 @@ class Hands(object):
         code, output, errors = self.module.run_command([program, name])
         if code:
             observed, known = driver.failure_of(output + errors)
-            raise UnfitError("module %s" % name, observed, expected, remedy or known)
+            raise unfit("module %s" % name, observed, expected, remedy or known)
 
     def refresh_modules(self):
         """Tell the kernel's tools, and the next boot's initial file system, what modules there are (Corpama/envinit)."""

@@ -10,7 +10,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver_files as files
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text, removal
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import unfit
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_hands import Hands
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_modules import Modules
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_parts import Firmware, Toolkit, Xdr
@@ -92,10 +92,10 @@ class DriverHost(object):
         expected, remedy = "those of the running kernel %s" % kernel, "install the package linux-headers-%s" % kernel
         place = next((place for place in places if tree.exists(place) and tree.exists(place + "/Makefile")), None)
         if place is None:
-            raise UnfitError("kernel headers", "no Makefile in %s" % " or ".join(places), expected, remedy)
+            raise unfit("kernel headers", "no Makefile in %s" % " or ".join(places), expected, remedy)
         release = driver.release_of_headers(tree.text(place + "/include/generated/utsrelease.h"))
         if release not in (None, kernel):
-            raise UnfitError("kernel headers", "%s is for %s" % (place, release), expected, remedy)
+            raise unfit("kernel headers", "%s is for %s" % (place, release), expected, remedy)
         return tree.path(place)
 
     def _judge_peer_memory(self, now):
@@ -104,7 +104,7 @@ class DriverHost(object):
         if RDMA_MODULE not in now.loaded and not any(self._hands.tree.exists(path) for path in paths):
             observed = "neither %s nor the module %s" % (" nor ".join(RDMA_PROGRAMS), RDMA_MODULE)
             remedy = "run the stage rdma first, or set driver_peer_memory: false where no adapter is to reach the cards"
-            raise UnfitError("peer memory", observed, "the OFED of the adapters' vendor, or rdma-core", remedy)
+            raise unfit("peer memory", observed, "the OFED of the adapters' vendor, or rdma-core", remedy)
 
     def _install_changes(self, now, reason, headers):
         loaded, argv = self._modules.loaded(now), ["bash", self.params["xre"]["file"], *self.params["arguments"]]

@@ -8,7 +8,7 @@ import time
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text, removal, write_text
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import unfit
 
 CONF, LOAD_CONF = "/etc/modprobe.d/%s.conf", "/etc/modules-load.d/flagos-kunlunxin-driver.conf"
 # That the modules have yet to be loaded with the options that were written. Under /run, because a boot pays that debt too.
@@ -46,7 +46,7 @@ class Modules(object):
     def _judged(self, now):
         number, given = driver.judge_part_numbers(now.part_numbers, self._known), self._hands.params["part_number"]
         if given and given != number:
-            raise UnfitError("XPU part numbers", number, given, "mend driver_part_number, or change the cards")
+            raise unfit("XPU part numbers", number, given, "mend driver_part_number, or change the cards")
         return number
 
     # options -------------------------------------------------------------------------------------------------------
@@ -150,10 +150,10 @@ class Modules(object):
         step, reason = driver.judge(now.driver, version, now.tool_is_there)
         if step != driver.KEEP:
             remedy = "name the version that the file brings, as /proc/%s/version tells it, or get the right file" % self._driver
-            raise UnfitError("driver read back", reason, version, remedy)
+            raise unfit("driver read back", reason, version, remedy)
         missing = [name for name in self.names if name not in now.loaded]
         if missing:
-            raise UnfitError("modules read back", "%s not loaded" % ", ".join(missing), "loaded", "look at the kernel log")
+            raise unfit("modules read back", "%s not loaded" % ", ".join(missing), "loaded", "look at the kernel log")
 
     # put back ------------------------------------------------------------------------------------------------------
 

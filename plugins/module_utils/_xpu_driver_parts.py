@@ -10,7 +10,7 @@ import os
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, read_text, write_text
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import unfit
 
 # That firmware was flashed, which shows only after a power cycle. Under /run, because a boot ends what is known of it.
 FLASHED = "/run/flagos-kunlunxin/driver-firmware"
@@ -51,7 +51,7 @@ class Xdr(object):
         if self.lacks(now):
             observed = now.driver["xdr"]["version"] or now.xdr_file_version or "no version"
             remedy = "name the version that the archive brings, or get the right one"
-            raise UnfitError("XDR read back", observed, self.wanted["version"], remedy)
+            raise unfit("XDR read back", observed, self.wanted["version"], remedy)
 
 
 class Toolkit(object):
@@ -67,16 +67,14 @@ class Toolkit(object):
         name = os.path.basename(path)
         told = driver.parse_package_file(name)
         if not told:
-            raise UnfitError(self.SUBJECT, name, "a name such as package_1.0-1_amd64.deb", "name the file so")
+            raise unfit(self.SUBJECT, name, "a name such as package_1.0-1_amd64.deb", "name the file so")
         return {"name": told[0], "version": told[1]}
 
     def missing(self):
         """The packages that are not there in the version that the name of their file tells."""
         missing = [package for package in self.wanted if self._version(package["name"]) != package["version"]]
         if missing and not self._hands.module.get_bin_path("dpkg"):
-            raise UnfitError(
-                self.SUBJECT, "no dpkg on this host", "a host of Debian's kind", "unset driver_toolkit, and install it by hand"
-            )
+            raise unfit(self.SUBJECT, "no dpkg on this host", "a host of Debian's kind", "unset driver_toolkit, and install it by hand")
         return missing
 
     def _version(self, name):
@@ -99,7 +97,7 @@ class Toolkit(object):
             found = self._version(package["name"])
             if found != package["version"]:
                 observed = "%s %s" % (package["name"], found or "is not there")
-                raise UnfitError(self.SUBJECT, observed, package["version"], "name the file as its package is")
+                raise unfit(self.SUBJECT, observed, package["version"], "name the file as its package is")
 
 
 class Firmware(object):

@@ -123,7 +123,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api impor
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import REMEDIES, trusted_authorities
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import has_apt, install_change
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError, unfit
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTIFICATES = "/etc/docker/certs.d"
@@ -163,14 +163,14 @@ def foreign(containers, cluster):
 def check_engine(observed, params):
     """Refuse what the module would have to replace or cannot bring."""
     if observed.running and parse_version(observed.version) < parse_version(params["minimum_version"]):
-        raise UnfitError(
+        raise unfit(
             "container engine version",
             observed.version,
             "%s or newer" % params["minimum_version"],
             "update the engine; one that is there is never replaced",
         )
     if not (observed.installed or observed.running) and not has_apt():
-        raise UnfitError(
+        raise unfit(
             "container engine", "none", "Docker %s or newer" % params["minimum_version"], "install one; this distribution has no apt"
         )
 
@@ -184,7 +184,7 @@ def engine_changes(observed, params):
     try:
         before = daemon.parse_config(text)
     except ValueError as error:
-        raise UnfitError("daemon.json", "no JSON: %s" % error, "a JSON object", "mend %s on this host" % DAEMON_JSON) from error
+        raise unfit("daemon.json", "no JSON: %s" % error, "a JSON object", "mend %s on this host" % DAEMON_JSON) from error
     after = daemon.merge(before, params["daemon_options"])
     need = strongest(daemon.needs(before, after), (read_text(PENDING) or daemon.NOTHING).strip())
     if not observed.installed:
@@ -193,7 +193,7 @@ def engine_changes(observed, params):
         need = daemon.NOTHING  # starting it reads the file
     if need == daemon.RESTART and not observed.live_restore and not params["restart_with_foreign_containers"]:
         if observed.unknown:
-            raise UnfitError(
+            raise unfit(
                 "container engine restart",
                 "its containers are not known: %s" % observed.unknown,
                 "none foreign at a restart",
@@ -201,7 +201,7 @@ def engine_changes(observed, params):
             )
         names = foreign(observed.containers, params["cluster"])
         if names:
-            raise UnfitError(
+            raise unfit(
                 "container engine restart",
                 "foreign containers run: %s" % ", ".join(names),
                 "none at a restart",
@@ -261,7 +261,7 @@ def registry_changes(registry, client_config):
     authorities = "\n".join([registry["ca"] or "", others]).strip()
     outcome = _registry.probe(address, authorities, registry["username"], registry["password"])
     if outcome.state != _registry.OK:
-        raise UnfitError(
+        raise unfit(
             "registry %s" % address,
             "%s: %s" % (outcome.state.replace("_", " "), outcome.detail),
             "a login over TLS",
@@ -272,7 +272,7 @@ def registry_changes(registry, client_config):
         try:
             wanted = _registry.merge_login(text, address, registry["username"], registry["password"])
         except ValueError as error:
-            raise UnfitError("docker login", "%s: %s" % (client_config, error), "a JSON object", "mend or remove the file") from error
+            raise unfit("docker login", "%s: %s" % (client_config, error), "a JSON object", "mend or remove the file") from error
         changes += file_change(client_config, text, wanted, mode=0o600, secret=True)
     return changes
 
@@ -309,12 +309,12 @@ def settle_engine(module, observed, changes):
         said = "%s; its log ends: %s" % (error, engine_log(module))  # before another start adds to the log
         written = read_text(DAEMON_JSON)
         if written == former:
-            raise UnfitError(
+            raise unfit(
                 "container engine", said, "an answer within %d s" % START_SECONDS, "read `journalctl --unit=docker` on this host"
             ) from error
         before, after = daemon.parse_config(former), daemon.parse_config(written)
         outcome = take_back(module, former, recovery(observed, daemon.needs(before, after)))
-        raise UnfitError(
+        raise unfit(
             "container engine options %s" % ", ".join(daemon.differing(before, after)),
             said,
             "options that this engine takes",

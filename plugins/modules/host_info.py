@@ -143,6 +143,11 @@ host:
       description: Total and available main memory in bytes, from /proc/meminfo.
       returned: always
       type: dict
+    swaps:
+      description: Where memory is swapped to, each with C(path), C(bytes) and C(used_bytes); null where the kernel does not tell.
+      returned: always
+      type: list
+      elements: dict
     shm:
       description: Size and available bytes of /dev/shm.
       returned: always
@@ -228,12 +233,21 @@ host:
     engine:
       description:
         - Whether a container engine is installed, its version, data root and images' ids, and why it does not answer.
+        - C(runtimes), by name the C(path) of each program that starts containers, whether it is C(there) and the C(default).
         - C(containers), those that run or do not, with C(name), C(labels) and C(running); of those with O(label) also C(image), an id, and
           C(environment), the variables of O(environment) that it has.
       returned: always
       type: dict
     image_receipt:
       description: What the image stage left on this host; empty where it did not run.
+      returned: always
+      type: dict
+    driver_receipt:
+      description: What the driver stage left on this host; empty where it did not run.
+      returned: always
+      type: dict
+    packages:
+      description: The installed version of each package that the driver stage brought, null for one that is gone; null without dpkg.
       returned: always
       type: dict
     clock:
@@ -282,7 +296,9 @@ def gather(tree, params):
     """All facts of the host below ``tree``, for the module's parameters."""
     engine, containers = facts.engine(tree)
     engine_pid = health.pid_of(tree, health.ENGINE_PROGRAM)
-    image_receipt = _receipt.read(tree.path(params["state_dir"]), "image") if params["state_dir"] else {}
+    image_receipt, driver_receipt = (
+        _receipt.read(tree.path(params["state_dir"]), stage) if params["state_dir"] else {} for stage in ("image", "driver")
+    )
     image_proxies = health.image_proxies(tree, image_receipt.get("image_id"))
     paths = params["paths"] + [engine["data_root"]]
     return {
@@ -295,6 +311,7 @@ def gather(tree, params):
         "kernel": health.kernel(tree),
         "low_links": _pci.links_below_their_best(tree),
         "memory": facts.memory(tree),
+        "swaps": health.swaps(tree),
         "shm": facts.shm(tree),
         "shm_files": health.largest_shm_files(tree),
         "limits": health.limits(tree, engine_pid),
@@ -308,6 +325,8 @@ def gather(tree, params):
         "devices": facts.devices(tree, params["devices"]),
         "engine": dict(engine, containers=health.containers(tree, params["label"], params["environment"])),
         "image_receipt": image_receipt,
+        "driver_receipt": driver_receipt,
+        "packages": health.package_versions(tree, driver_receipt.get("toolkit") or {}),
         "resolved": facts.resolved(params["names"]),
         "registry": ask_registry(params["registry"]),
         **health.profile_facts(tree, params),

@@ -137,7 +137,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import (
 )
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import format_size, parse_meminfo, parse_size
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._packages import can_install, has_apt, install_change, is_there
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError, unfit
 
 FSTAB = "/etc/fstab"
 HOSTS = "/etc/hosts"
@@ -184,7 +184,7 @@ def most_files(parameters):
     try:
         return int(value)
     except ValueError as error:
-        raise UnfitError("kernel parameter fs.nr_open", value, "a number", "mend the value") from error
+        raise unfit("kernel parameter fs.nr_open", value, "a number", "mend the value") from error
 
 
 def attainable_limits(wanted, files):
@@ -194,11 +194,11 @@ def attainable_limits(wanted, files):
     """
     unknown = sorted(set(wanted) - set(settings.LIMIT_NAMES))
     if unknown:
-        raise UnfitError("limits", "unknown %s" % ", ".join(unknown), "of %s" % ", ".join(sorted(settings.LIMIT_NAMES)), "mend the name")
+        raise unfit("limits", "unknown %s" % ", ".join(unknown), "of %s" % ", ".join(sorted(settings.LIMIT_NAMES)), "mend the name")
     try:
         parsed = {name: settings.parse_limit(value) for name, value in wanted.items()}
     except ValueError as error:
-        raise UnfitError("limits", error, "a count, a size or infinity", "mend the value") from error
+        raise unfit("limits", error, "a count, a size or infinity", "mend the value") from error
     return settings.attainable(
         parsed, settings.hard_limits(read_text("/proc/1/limits")), settings.may_raise_limits(read_text("/proc/1/status")), files
     )
@@ -232,7 +232,7 @@ def parameter_changes(parameters):
         path = settings.parameter_path(name)
         live = read_text(path)
         if live is None:
-            raise UnfitError("kernel parameter %s" % name, "no %s" % path, parameters[name], "take it out, or load what brings it")
+            raise unfit("kernel parameter %s" % name, "no %s" % path, parameters[name], "take it out, or load what brings it")
         if not settings.same_parameter(live, parameters[name]):
             changes.append(_parameter_change(name, path, " ".join(live.split()), str(parameters[name])))
     return changes + file_change(SYSCTL_CONF, read_text(SYSCTL_CONF), settings.sysctl_conf(parameters))
@@ -244,7 +244,7 @@ def _parameter_change(name, path, before, after):
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(after)
         except OSError as error:
-            raise UnfitError("kernel parameter %s" % name, "%s stays: %s" % (before, error.strerror), after, "mend the value") from error
+            raise unfit("kernel parameter %s" % name, "%s stays: %s" % (before, error.strerror), after, "mend the value") from error
 
     return Change("set %s = %s" % (name, after), name, before + "\n", after + "\n", make)
 
@@ -265,7 +265,7 @@ def time_service_changes(module):
     changes = []
     if not installed:
         if not can_install():
-            raise UnfitError("time service", "none", "one of %s" % ", ".join(TIME_SERVICES), "install chrony")
+            raise unfit("time service", "none", "one of %s" % ", ".join(TIME_SERVICES), "install chrony")
         package, unit = ("systemd-timesyncd", "systemd-timesyncd") if has_apt() else ("chrony", "chronyd")
         changes.append(install_change(package))
     else:
@@ -278,7 +278,7 @@ def package_changes(module, packages):
     missing = [package for package in packages if not is_there(module, package)]
     if missing and not can_install():
         names = ", ".join(missing)
-        raise UnfitError("packages", "no %s" % names, "installed", "install %s; this host has no apt-get, dnf or yum" % names)
+        raise unfit("packages", "no %s" % names, "installed", "install %s; this host has no apt-get, dnf or yum" % names)
     return [install_change(package) for package in missing]
 
 
@@ -297,7 +297,7 @@ def all_changes(module, limits):
         try:
             changes += shm_changes(parse_size(params["shm_size"]))
         except ValueError as error:
-            raise UnfitError("shm_size", error, "a size such as 64g", "mend the value") from error
+            raise unfit("shm_size", error, "a size such as 64g", "mend the value") from error
     if params["kernel_parameters"]:  # before the limits, which fs.nr_open bounds
         changes += parameter_changes(params["kernel_parameters"])
     if limits:

@@ -15,6 +15,10 @@ description:
   - Nothing is changed and nothing is judged.
 version_added: 0.2.0
 author: FlagOS contributors (@flagos-ai)
+options:
+  state_dir:
+    description: Folder of the cluster's state on the host, where the stage rdma keeps what it set; without it RV(network.rdma_settings) is null.
+    type: path
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
   - flagos.kunlunxin.host_tree
@@ -31,6 +35,7 @@ attributes:
 EXAMPLES = r"""
 - name: Read the network
   flagos.kunlunxin.network_info:
+    state_dir: /var/lib/flagos-kunlunxin
   register: __example_network
 
 - name: Show the indices of the GIDs that RoCE v2 can use with IPv4
@@ -186,6 +191,14 @@ network:
       description: C(interface) and C(source) of the main table's default route of IPv4 with the lowest metric; null without one.
       returned: always
       type: dict
+    rdma_settings:
+      description:
+        - Whether what the stage rdma set still holds; null where it has set nothing.
+        - C(count) of the settings, C(starts_at_boot), whether the unit that makes them at boot is enabled, and C(problem), why the batch cannot
+          be read, or null.
+        - C(different) has each setting that does not hold, with C(what), C(now) and C(wanted) as text.
+      returned: always
+      type: dict
     problems:
       description: One line for each thing that could not be read, and where it stands.
       returned: always
@@ -201,13 +214,17 @@ network:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _network_facts
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _network_facts, _rdma_kept
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HOST_TREE_ARGUMENTS, host_tree
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._rdma_host import Remembered
 
 
 def main():
-    module = AnsibleModule(argument_spec=HOST_TREE_ARGUMENTS, supports_check_mode=True)
-    module.exit_json(changed=False, network=_network_facts.network(host_tree(module.params)))
+    module = AnsibleModule(argument_spec={"state_dir": {"type": "path"}, **HOST_TREE_ARGUMENTS}, supports_check_mode=True)
+    tree, state_dir = Remembered(host_tree(module.params)), module.params["state_dir"]
+    found = _network_facts.network(tree)
+    settings = _rdma_kept.kept(tree, state_dir) if state_dir else None
+    module.exit_json(changed=False, network=dict(found, rdma_settings=settings))
 
 
 if __name__ == "__main__":

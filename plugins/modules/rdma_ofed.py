@@ -74,8 +74,9 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _ofed
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, settle
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._file_hash import check_sha256
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError, unfit
 
 
 def installed(module):
@@ -96,18 +97,16 @@ def check(module, kernel):
     """Refuse what cannot end well before anything is changed."""
     archive, wanted = module.params["archive"], module.params["sha256"]
     if not archive or not wanted:
-        raise UnfitError("MLNX_OFED", "no archive and SHA-256 given", "both", "set rdma_ofed_archive and rdma_ofed_sha256")
+        raise unfit("MLNX_OFED", "no archive and SHA-256 given", "both", "set rdma_ofed_archive and rdma_ofed_sha256")
     if not os.path.isdir(_ofed.headers(kernel)):
-        raise UnfitError(
+        raise unfit(
             "headers of the kernel %s" % kernel, "no %s" % _ofed.headers(kernel), "a folder", "install the headers of the running kernel"
         )
     if not os.path.exists(archive):
         if not module.check_mode:
-            raise UnfitError("MLNX_OFED", "no %s" % archive, "the archive", "copy it to the host")
+            raise unfit("MLNX_OFED", "no %s" % archive, "the archive", "copy it to the host")
         return
-    digest = module.sha256(archive)
-    if digest != wanted.lower():
-        raise UnfitError("SHA-256 of %s" % archive, digest, wanted, "get the archive anew, or correct rdma_ofed_sha256")
+    check_sha256("MLNX_OFED", archive, wanted, "get the archive anew, or correct rdma_ofed_sha256")
 
 
 def install(module, kernel):
@@ -117,7 +116,7 @@ def install(module, kernel):
         module.run_command(["tar", "-xf", module.params["archive"], "-C", folder, "--no-same-owner"], check_rc=True)
         found = glob.glob(os.path.join(glob.escape(folder), "*", _ofed.INSTALLER))
         if len(found) != 1:
-            raise UnfitError(
+            raise unfit(
                 module.params["archive"], "%d times %s" % (len(found), _ofed.INSTALLER), "one folder with it", "get the right archive"
             )
         status, output, errors = module.run_command(_ofed.install_command(found[0], kernel), cwd=os.path.dirname(found[0]))
@@ -125,10 +124,10 @@ def install(module, kernel):
         shutil.rmtree(folder, ignore_errors=True)
     if status != 0:
         last = " / ".join((output + errors).strip().splitlines()[-3:]) or "no output"
-        raise UnfitError("installation of MLNX_OFED", "status %d: %s" % (status, last), "status 0", "see its logs below /tmp on the host")
+        raise unfit("installation of MLNX_OFED", "status %d: %s" % (status, last), "status 0", "see its logs below /tmp on the host")
     version = installed(module)
     if version != module.params["version"]:
-        raise UnfitError(
+        raise unfit(
             "version of MLNX_OFED", version or "none", module.params["version"], "correct rdma_ofed_version, or get the right archive"
         )
 

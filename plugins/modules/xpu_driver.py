@@ -202,9 +202,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._accelerator_facts import containers_of
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import settle
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._turn import turn
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError, unfit
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver_host import DriverHost
 
 TURN = "/run/flagos-kunlunxin/driver.turn"
@@ -220,12 +220,12 @@ def unfit_option(params):
     """The first option that cannot be used, as an UnfitError; None where all can."""
     for entry in files_of(params):
         if not re.fullmatch(r"[0-9a-fA-F]{64}", entry["sha256"]):
-            return driver.UnfitError("sha256 of %s" % entry["file"], repr(entry["sha256"]), "64 hexadecimal digits", "mend it")
+            return unfit("sha256 of %s" % entry["file"], repr(entry["sha256"]), "64 hexadecimal digits", "mend it")
     names = [os.path.basename(entry["file"]) for entry in files_of(params)]
     if params["folder"] and len(set(names)) < len(names):
-        return driver.UnfitError("files", ", ".join(sorted(names)), "another name for each, as they go to one folder", "rename one")
+        return unfit("files", ", ".join(sorted(names)), "another name for each, as they go to one folder", "rename one")
     if params["state"] == "present" and not re.fullmatch(r"[0-9]+(?:\.[0-9]+)+", params["version"]):
-        return driver.UnfitError("version", repr(params["version"]), "numbers and dots such as 5.0.21.26", "mend it")
+        return unfit("version", repr(params["version"]), "numbers and dots such as 5.0.21.26", "mend it")
     return None
 
 
@@ -279,9 +279,8 @@ def main():
         with alone:
             host = DriverHost(module, tree, containers_of(tree))
             result = settled(module, host)
-    except driver.UnfitError as error:
-        finding = Finding(os.uname().nodename, error.check, error.observed, error.expected, error.remedy)
-        module.fail_json(msg=str(finding), finding=finding.as_dict())
+    except UnfitError as error:
+        module.fail_json(msg=str(error), finding=error.finding.as_dict())
     for note in host.notes:
         module.warn(note)
     module.exit_json(**result)

@@ -170,7 +170,14 @@ def _failed(rail: str, values: Mapping[Pair, float | None], measured: Mapping[st
     for one in blame(failing, set(values)):
         words = ", ".join(sorted({errors[pair] for pair in one.pairs(failing)} - {""})) or "no figure"
         observed = f"no test {_with(one)} gives a figure ({words})"
-        yield judged(BANDWIDTH, ", ".join(one.hosts), rail, observed, "a figure for each", "mend what the tool says")
+        yield judged(
+            BANDWIDTH,
+            ", ".join(one.hosts),
+            rail,
+            observed,
+            "a figure for each",
+            "run iperf3 or ib_write_bw between the two by hand, and mend what it says",
+        )
 
 
 def _outliers(
@@ -190,7 +197,7 @@ def _outliers(
         figures = [value for pair in pairs if (value := values[pair]) is not None]
         span = f"{min(figures):.1f}" if min(figures) == max(figures) else f"{min(figures):.1f} to {max(figures):.1f}"
         wanted = f"{max(least[pair] for pair in pairs):.1f} Gbit/s or more"
-        remedy = "look at the link's speed and errors, the PCIe link of the card, and PFC and ECN of the switch"
+        remedy = "look at the link's speed and errors (ethtool -S), the PCIe link of the card (lspci -vv), and PFC and ECN of the switch"
         yield judged(BANDWIDTH, ", ".join(hosts), rail, f"{span} Gbit/s {between}", wanted, remedy)
 
 
@@ -210,7 +217,7 @@ def _counters(name: str, before: Data, after: Data, rails: Sequence[str]) -> Ite
         was, now = _counted(before, rail), _counted(after, rail)
         grown += [f"{counter} of {rail} by {now[counter] - was[counter]}" for counter in was if now.get(counter, 0) > was[counter]]
     if grown:
-        remedy = "look for PFC and ECN that do not fit the switch's, and for a bad cable"
+        remedy = "look for PFC and ECN that do not fit the switch's (mlnx_qos -i NAME), and for a bad cable (ethtool -S NAME)"
         observed, expected = f"grew under load: {', '.join(grown)}", "no loss, no error and no congestion"
         yield judged(COUNTERS, name, "", observed, expected, remedy)
 

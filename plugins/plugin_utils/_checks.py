@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from ._profile import names
 from ._resolve import Resolved
 from ._spec import ClusterSpec, HostSpec
 from ._values import Gravity, Problems
+from ._wiring import DEVICES
 
 # Arguments of the engine that the plan decides, with the variable to set instead.
 _DECIDED = {
@@ -96,6 +98,24 @@ def nics(resolved: Resolved, problems: Problems) -> None:
         f"{resolved.devices}, one for each device of a host",
         "list one interface for each device, in the order of the devices",
     )
+
+
+def visible_devices(spec: ClusterSpec, resolved: Resolved, problems: Problems) -> None:
+    """A list of a host's devices has each that is used once, and no other."""
+    for host in spec.hosts:
+        given = host.visible_devices
+        repeated = [str(number) for number, count in Counter(given).items() if count > 1]
+        if repeated:
+            observed, expected = f"{', '.join(repeated)} more than once ({_numbers(given)})", "every device once"
+            problems.add(Gravity.ONE_HOST, host.name, DEVICES, observed, expected, f"mend {DEVICES}")
+        elif given and "devices_per_host" not in problems.unreadable and len(given) != resolved.devices:
+            observed, expected = f"{len(given)} devices ({_numbers(given)})", f"{resolved.devices}, which is what every host serves with"
+            remedy = f"list {resolved.devices} devices, or set cluster_devices_per_host for all hosts"
+            problems.add(Gravity.ONE_HOST, host.name, DEVICES, observed, expected, remedy)
+
+
+def _numbers(given: Iterable[int]) -> str:
+    return ",".join(map(str, given))
 
 
 def mounts(spec: ClusterSpec, folder: str, model_path: str, problems: Problems) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._spec import Mount, RailChoice
+from ._spec import MOST_DEVICES, Mount, RailChoice
 
 # FlagScale writes these values unquoted into a shell command inside a shell command, sshd and Docker read them line by line:
 # only characters that mean nothing to any of them pass.
@@ -147,6 +147,21 @@ def interfaces(value: Any) -> tuple[str, ...]:
         return tuple(interface(item) for item in _items(value))
     except UnfitError as error:
         raise UnfitError(expected, error.observed) from None
+
+
+def devices(value: Any) -> tuple[int, ...]:
+    """A list of numbers of devices, also as text with commas, which is how CUDA_VISIBLE_DEVICES is written."""
+    expected = f"a list of numbers of devices, each from 0 to {MOST_DEVICES - 1}, such as [2, 3, 0, 1]"
+    number = whole(0, MOST_DEVICES - 1)
+    found = []
+    for item in [value] if isinstance(value, int) else _items(value):
+        try:
+            found.append(number(item))
+        except UnfitError:
+            raise UnfitError(expected, show(item)) from None
+    if not found:
+        raise UnfitError(expected)
+    return tuple(found)
 
 
 def rails(value: Any) -> tuple[RailChoice, ...]:

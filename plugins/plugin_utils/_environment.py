@@ -11,12 +11,14 @@ from ._placement import Rank, node_id
 from ._profile import Fact, Profile, Variable
 from ._spec import MASTER_PORT, ClusterSpec, HostSpec
 from ._values import Gravity, Origin, Problems, Value
+from ._wiring import DEVICES
 
 # What only launchers and probes take, one process at a time; in a container's environment it would be wrong for all ranks but one.
 OF_A_RANK = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NIC")
 
-_OF_A_HOST = (Fact.ADDRESS, Fact.NODE_ID, Fact.VISIBLE_DEVICES, Fact.REORDERED_DEVICES)
-_LISTS = (Fact.RDMA_NICS, Fact.VISIBLE_DEVICES, Fact.REORDERED_DEVICES)
+_DEVICES = (Fact.VISIBLE_DEVICES, Fact.REORDERED_DEVICES)
+_OF_A_HOST = (Fact.ADDRESS, Fact.NODE_ID, *_DEVICES)
+_LISTS = (Fact.RDMA_NICS, *_DEVICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def facts_of(spec: ClusterSpec, control_interface: str, host: HostSpec, node_ran
         Fact.NODE_ID: Known(node_id(node_rank), Origin.TOPOLOGY, f"host number {node_rank} in the inventory's order"),
         Fact.CONTROL_INTERFACE: _known(control_interface, spec.control_interface, "cluster_control_interface"),
         Fact.RDMA_NICS: nics_known(spec, order),
-        **_devices_known(spec, order),
+        **_devices_known(spec, host, order),
     }
 
 
@@ -57,11 +59,16 @@ def nics_known(spec: ClusterSpec, order: Order) -> Known:
     return _known(text, spec.rdma_nics, "cluster_rdma_nics")
 
 
-def _devices_known(spec: ClusterSpec, order: Order) -> dict[Fact, Known]:
+def _devices_known(spec: ClusterSpec, host: HostSpec, order: Order) -> dict[Fact, Known]:
     text = ",".join(map(str, order.devices))
+    if host.visible_devices:
+        known = Known(text, Origin.INVENTORY, DEVICES)
+    elif order.is_natural:
+        known = _known(text, spec.devices_per_host, "cluster_devices_per_host")
+    else:
+        known = Known(text, Origin.TOPOLOGY, "this host's devices in the order of the rails, which is the same on all hosts")
     if order.is_natural:
-        return {Fact.VISIBLE_DEVICES: _known(text, spec.devices_per_host, "cluster_devices_per_host")}
-    known = Known(text, Origin.TOPOLOGY, "this host's devices in the order of the rails, which is the same on all hosts")
+        return {Fact.VISIBLE_DEVICES: known}
     return {Fact.VISIBLE_DEVICES: known, Fact.REORDERED_DEVICES: known}
 
 
@@ -153,6 +160,9 @@ def _check_known(variable: Variable, host: HostSpec, number: int, text: str | No
         _refuse(problems, host, variable.name, _shown(text), expected, "set cluster_address instead")
     elif variable.fact is Fact.NODE_ID and text != node_id(number):
         _refuse(problems, host, variable.name, _shown(text), "the plan's own value: the engine numbers the hosts by it", "remove it")
+    elif variable.fact in _DEVICES and host.visible_devices and text not in (None, ",".join(map(str, host.visible_devices))):
+        expected = f"{','.join(map(str, host.visible_devices))}, the host's {DEVICES}"
+        _refuse(problems, host, variable.name, _shown(text), expected, f"remove it: {DEVICES} fills it")
     elif variable.fact in _LISTS and text is not None and "devices_per_host" not in problems.unreadable:
         entries = len(text.split(","))
         if entries != devices:

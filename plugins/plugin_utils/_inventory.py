@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import _convert
-from ._spec import LOCK_FILE, TOPOLOGY_FILE, ClusterSpec, HostSpec
+from ._spec import LOCK_FILE, MOST_DEVICES, TOPOLOGY_FILE, ClusterSpec, HostSpec
 from ._values import Gravity, Problems
 
 GROUP = "cluster"
@@ -58,7 +58,7 @@ SETTINGS = (
     _Setting("cluster_lease_break", "lease_break", _convert.switch),
     _Setting("cluster_manage_kernel_globals", "manage_kernel_globals", _convert.switch),
     _Setting("cluster_facts_overlay", "facts_overlay", _convert.path),
-    _Setting("cluster_devices_per_host", "devices_per_host", _convert.whole(1, 16)),
+    _Setting("cluster_devices_per_host", "devices_per_host", _convert.whole(1, MOST_DEVICES)),
     _Setting("cluster_control_interface", "control_interface", _convert.interface),
     _Setting("cluster_rdma_nics", "rdma_nics", _convert.interfaces),
     _Setting("cluster_policy_routing", "policy_routing", _convert.switch),
@@ -77,7 +77,7 @@ SETTINGS = (
     _Setting("serve_ready_seconds", "ready_seconds", _convert.whole(1, 86400)),
     _Setting("serve_probe_seconds", "probe_seconds", _convert.whole(1, 3600)),
 )
-OF_A_HOST = ("cluster_address", "cluster_environment", "cluster_rails")
+OF_A_HOST = ("cluster_address", "cluster_environment", "cluster_rails", "cluster_visible_devices")
 
 _OURS = ("cluster_", "serve_")
 # Closer than any two variables of the collection are to each other.
@@ -197,6 +197,7 @@ def _host(host: str, reader: Reader, problems: Problems) -> HostSpec:
         environment=_own(host, "cluster_environment", _convert.environment, reader, problems, {}),
         ssh_port=_own(host, "ansible_port", _convert.whole(1, 65535), reader, problems, 22),
         rails=_own(host, "cluster_rails", _convert.rails, reader, problems, ()),
+        visible_devices=_own(host, "cluster_visible_devices", _convert.devices, reader, problems, ()),
     )
 
 

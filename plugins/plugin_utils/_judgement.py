@@ -133,11 +133,15 @@ class Check:
     :ivar name: is stable, and what reports and ``preflight_not_here`` call it.
     :ivar source: where it is read.
     :ivar look: gives what is wrong; nothing where all is well.
+    :ivar establishes: the stages that establish what is looked at; none where only people can.
+    :ivar severity: the worst that it says.
     """
 
     name: str
     source: str
     look: Callable[[View], Iterator[Said]]
+    establishes: tuple[str, ...]
+    severity: Severity = Severity.ERROR
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,8 @@ class ClusterCheck:
     name: str
     source: str
     look: Callable[[Mapping[str, View]], Iterator[tuple[str, Said]]]
+    establishes: tuple[str, ...]
+    severity: Severity = Severity.ERROR
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,12 @@ class Judgement:
 
 
 def judged(check: Check | ClusterCheck, host: str, fault: Fault) -> Judgement:
-    """A check's fault, with the host it was found on."""
+    """A check's fault, with the host it was found on.
+
+    :raises ValueError: when the fault says more than its check states: another stage, or a severity that is worse.
+    """
+    if fault.stage not in (None, *check.establishes) or (check.severity, fault.severity) == (Severity.WARNING, Severity.ERROR):
+        raise ValueError(f"{check.name} states {check.establishes}, {check.severity} and says {fault.stage}, {fault.severity}")
     name = f"{check.name} {fault.about}" if fault.about else check.name
     finding = Finding(host, name, fault.observed, fault.expected, fault.remedy)
     return Judgement(check.name, finding, fault.stage, fault.severity, fault.evidence or check.source)

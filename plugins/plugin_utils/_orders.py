@@ -52,7 +52,7 @@ def orders(spec: ClusterSpec, profile: Profile, resolved: Resolved, record: Reco
     """The order of every host; ``None`` where there is none, which ``problems`` gets.
 
     :param record: how the hosts are wired; ``None`` where nobody has recorded it. Then the inventory's or the profile's list is all
-        that is known, and the devices are counted.
+        that is known, and the devices are counted where the inventory lists none.
     """
     if not profile.has_topology:
         return _counted(spec, resolved, ())
@@ -62,7 +62,9 @@ def orders(spec: ClusterSpec, profile: Profile, resolved: Resolved, record: Reco
     missing = [host.name for host in spec.hosts if host.name not in record]
     for name in missing:
         problems.add(Gravity.ONE_HOST, name, "topology", f"not in {spec.topology_file}", "the wiring of every host", "run topology.yml")
-    wirings = [wiring_of(host.name, record[host.name], host.rails, problems) for host in spec.hosts if host.name in record]
+    wirings = [
+        wiring_of(host.name, record[host.name], host.rails, problems, host.visible_devices) for host in spec.hosts if host.name in record
+    ]
     if missing or None in wirings:
         return None
     request = Request(resolved.devices, resolved.control_interface, spec.rdma_nics, spec.policy_routing)
@@ -73,8 +75,8 @@ def orders(spec: ClusterSpec, profile: Profile, resolved: Resolved, record: Reco
 
 
 def _counted(spec: ClusterSpec, resolved: Resolved, notes: tuple[str, ...]) -> Orders:
-    order = Order(tuple(range(resolved.devices)), resolved.nics)
-    return Orders({host.name: order for host in spec.hosts}, notes=notes)
+    counted = tuple(range(resolved.devices))
+    return Orders({host.name: Order(host.visible_devices or counted, resolved.nics) for host in spec.hosts}, notes=notes)
 
 
 def _list_of(spec: ClusterSpec) -> str:

@@ -27,6 +27,7 @@ Data = Mapping[str, Any]
 RAIL, ADDRESSES, POLICY, BANDWIDTH, COUNTERS, PAIRS = "rail", "addresses", "policy routing", "bandwidth", "bandwidth counters", "pairs"
 CHECKS = (RAIL, ADDRESSES, POLICY, BANDWIDTH, COUNTERS, PAIRS)
 
+FILTERS = "iptables -S, nft list ruleset"  # what shows a host's filters
 RDMA = "rdma"  # the stage that settles MTU and policy routing of the rails; it never touches the control interface
 # Only the first host's: its dashboard and client server. The range is the workers', on every host.
 RAY_HEAD_PORTS = (8265, 10001)
@@ -227,14 +228,14 @@ def _ends(plan: Data, host: Data, told: Data, chosen: Sequence[str], facts: Fact
                 rail,
                 "no such interface",
                 "an interface of this name",
-                "mend the interfaces' names or the list of rails",
+                "mend the interfaces' names (rdma_macs), or the list of rails (cluster_rails)",
             )
             continue
         if interface["state"] in ("down", "lowerlayerdown") or interface["carrier"] is False:
             if interface["carrier"] is None:
                 observed, remedy = "down by configuration", "set it up (ip link set NAME up), and mend what took it down"
             else:
-                observed, remedy = "no link", "look at the cable, the transceiver and the switch's port"
+                observed, remedy = "no link", "look at the cable, the transceiver and the switch's port (ethtool NAME)"
             facts.say(RAIL, host["name"], rail, observed, "up, with a link", remedy)
             continue
         wanted = host["address"] if is_control else first_address(interface)
@@ -242,7 +243,12 @@ def _ends(plan: Data, host: Data, told: Data, chosen: Sequence[str], facts: Fact
         if carried is None:
             expected = host["address"] if is_control else "an address of IPv4"
             facts.say(
-                RAIL, host["name"], rail, "no address" if not is_control else f"no {wanted}", expected, "give the interface its address"
+                RAIL,
+                host["name"],
+                rail,
+                "no address" if not is_control else f"no {wanted}",
+                expected,
+                "give the interface its address (ip address add)",
             )
         elif interface["mtu"] is not None:
             found[rail] = Way(rail, ip_interface(f"{carried['address']}/{carried['prefix_length']}"), interface["mtu"])
@@ -259,7 +265,14 @@ def _same_addresses(ends: Mapping[str, Mapping[str, Way]], facts: Facts) -> None
         if len(places) > 1:
             observed = f"{address} is on {_listed(f'{rail} of {name}' for name, rail in places)}"
             names = _listed(dict.fromkeys(name for name, _rail in places))
-            facts.say(ADDRESSES, names, "", observed, "an address of its own for each interface", "give all but one another address")
+            facts.say(
+                ADDRESSES,
+                names,
+                "",
+                observed,
+                "an address of its own for each interface",
+                "give all but one another address (ip address show)",
+            )
             for name, rail in places:
                 facts.ways[name].pop(rail, None)
 
@@ -275,7 +288,14 @@ def _same_subnets(ends: Mapping[str, Mapping[str, Way]], facts: Facts) -> None:
             continue
         if list(counts.values()).count(number) > 1:
             observed = _listed(f"{ends[name][rail].address} on {name}" for name in networks)
-            facts.say(RAIL, _listed(networks), rail, observed, "one subnet", "give the hosts addresses in one subnet on each rail")
+            facts.say(
+                RAIL,
+                _listed(networks),
+                rail,
+                observed,
+                "one subnet",
+                "give the hosts addresses in one subnet on each rail (ip address show)",
+            )
             for name in networks:
                 facts.ways[name].pop(rail, None)
             continue
@@ -287,21 +307,25 @@ def _same_subnets(ends: Mapping[str, Mapping[str, Way]], facts: Facts) -> None:
         observed = _listed(f"{way.rail} has {way.address}" for way, _usual in ways)
         expected = _listed(f"{way.rail} in {usual}" for way, usual in ways) + " as on the other hosts"
         crossed = len(ways) > 1 and {str(way.address.network) for way, _usual in ways} == {usual for _way, usual in ways}
-        remedy = "exchange their addresses, or their cables and names" if crossed else "give the interface an address of its rail"
+        remedy = (
+            "exchange their addresses, or their cables and names (rdma_macs)"
+            if crossed
+            else "give the interface an address of its rail (ip address)"
+        )
         facts.say(RAIL, name, _listed(way.rail for way, _usual in ways), observed, expected, remedy)
 
 
 def _same_mtu(plan: Data, rail: str, ways: Mapping[str, Way], facts: Facts) -> None:
     counts = Counter(way.mtu for way in ways.values())
     usual = min(counts, key=lambda mtu: (-counts[mtu], -mtu))
-    stage = None if rail == plan["control_interface"] else RDMA
+    stage, way_to = (None, "ip link set NAME mtu") if rail == plan["control_interface"] else (RDMA, "rdma_mtu")
     tied = [mtu for mtu in counts if counts[mtu] == counts[usual]]
     if len(tied) > 1:
         observed = _listed(f"{way.mtu} on {name}" for name, way in ways.items())
-        facts.say(RAIL, _listed(ways), rail, f"MTU {observed}", "the same on all hosts", "give the rail one MTU", stage)
+        facts.say(RAIL, _listed(ways), rail, f"MTU {observed}", "the same on all hosts", f"give the rail one MTU by {way_to}", stage)
     for name, way in ways.items():
         if way.mtu != usual and len(tied) == 1:
-            remedy = f"set its MTU to {usual}, and that of its switch's port"
+            remedy = f"set its MTU to {usual} by {way_to}, and that of its switch's port"
             facts.say(RAIL, name, rail, f"MTU {way.mtu}", f"{usual} as on the other hosts", remedy, stage)
         if way.mtu < max(counts):
             facts.small.add((name, rail))
@@ -398,10 +422,10 @@ def _dead(here: Sequence[Asked], rail: str, dead: Pairs, pairs: Pairs) -> Iterat
 
 def _path_remedy(one: Blame) -> str:
     if one.role is Role.ALL:
-        return "look at the switch and VLAN of the rail, and at the hosts' firewalls"
+        return f"look at the switch and VLAN of the rail, and at the hosts' firewalls ({FILTERS})"
     if one.role is Role.PAIR:
-        return "look at what lies between the two: switches, VLANs, firewalls for single addresses"
-    return f"look at the firewall of {one.hosts[0]}, its cable, and its switch's port and VLAN"
+        return f"look at what lies between the two: switches, VLANs, firewalls for single addresses ({FILTERS})"
+    return f"look at the firewall of {one.hosts[0]} ({FILTERS}), its cable, and its switch's port and VLAN"
 
 
 def _between(one: Blame) -> str:
@@ -421,7 +445,7 @@ def _pings(here: Sequence[Asked], rail: str, pairs: Pairs, facts: Facts) -> Iter
     able = [one for one in here if one.asker not in without]
     hidden = {(one.asker, one.peer) for one in able if not one.answer["ping"]["small"]}
     for one in blame(hidden, {pair for pair in pairs if pair[0] not in without}):
-        remedy = "let ICMP pass: without it no path finds its MTU, and none can be checked"
+        remedy = f"let ICMP pass ({FILTERS}): without it no path finds its MTU, and none can be checked"
         yield _Sign(one, rail, f"no answer to ping {_between(one)}, though TCP answers", "answers to ping", remedy)
     large = {
         (one.asker, one.peer)
@@ -436,7 +460,7 @@ def _pings(here: Sequence[Asked], rail: str, pairs: Pairs, facts: Facts) -> Iter
         observed = f"packets of {_listed(map(str, sizes))} bytes do not arrive {_between(one)}, small ones do" + (
             f" ({words})" if words else ""
         )
-        remedy = "raise the MTU of the switch's ports and VLAN, or lower that of the interfaces on all hosts"
+        remedy = "raise the MTU of the switch's ports and VLAN, or lower that of the interfaces on all hosts (rdma_mtu)"
         yield _Sign(one, rail, observed, "packets of the interfaces' MTU, unfragmented", remedy)
 
 
@@ -468,7 +492,9 @@ def _named(ports: Sequence[tuple[str, str]]) -> str:
 def _port_sign(one: Blame, rail: str, state: str, ports: Sequence[tuple[str, str]]) -> _Sign:
     at = f"at port {_named(ports)}"
     who = _between(one)
-    firewall = "open it to the cluster's hosts in the firewall" + ("" if one.role in (Role.ALL, Role.PAIR) else f" of {one.hosts[0]}")
+    firewall = f"open it to the cluster's hosts ({FILTERS}) in the firewall" + (
+        "" if one.role in (Role.ALL, Role.PAIR) else f" of {one.hosts[0]}"
+    )
     if state == "timeout":
         return _Sign(one, rail, f"no answer {who} {at}", "an answer", firewall)
     if state == "refused":
@@ -478,7 +504,11 @@ def _port_sign(one: Blame, rail: str, state: str, ports: Sequence[tuple[str, str
         return _Sign(one, rail, f"{state} {who} {at}", f"an answer by {_listed(one.hosts)}", remedy)
     if state == "silent":
         return _Sign(
-            one, rail, f"a connection {who} {at}, but no word over it", "an answer", "look for a proxy or filter between the hosts"
+            one,
+            rail,
+            f"a connection {who} {at}, but no word over it",
+            "an answer",
+            f"look for a proxy or filter between the hosts ({FILTERS})",
         )
     return _Sign(one, rail, f"{state} {who} {at}", "an answer", firewall)
 

@@ -255,6 +255,7 @@ def build_plan(spec: ClusterSpec, profile: Profile | None, problems: Problems | 
     _checks.layout(spec, resolved, problems)
     if spec.rdma_nics is not None or record is None:
         _checks.nics(resolved, problems)
+    _checks.visible_devices(spec, resolved, problems)
     _checks.mounts(spec, spec.state_dir, spec.model_path or profile.model_path, problems)
     _environment.check(spec, profile, resolved.devices, numbers, problems)
     problems.raise_any()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 
 from . import (
+    _pairs,
     _preflight_accelerator,
     _preflight_cluster,
     _preflight_container,
@@ -17,7 +18,7 @@ from . import (
     _preflight_profile,
     _preflight_topology,
 )
-from ._judgement import OLDEST_PYTHON, Data, Fault, Judgement, Needs, View, judged
+from ._judgement import OLDEST_PYTHON, Check, ClusterCheck, Data, Fault, Judgement, Needs, View, judged
 
 REACHABLE, FACTS = "reachable", "facts"
 # Looked at on the controller, by the action, not on a host.
@@ -66,6 +67,21 @@ def names(plan: Data) -> tuple[str, ...]:
     """Every check's name, those of the plan's profile included."""
     on_hosts = [check.name for check in (*CHECKS, *_preflight_profile.checks(plan))]
     return (*SOURCES, REACHABLE, FACTS, *on_hosts, *(check.name for check in CLUSTER_CHECKS))
+
+
+def scopes(plan: Data) -> dict[str, str]:
+    """Where each check looks, by its name: at a host, its container engine and containers, pairs of hosts, the whole cluster or the controller."""
+    found = {check.name: "host" for check in (*CHECKS, *_preflight_profile.checks(plan))}
+    found.update({check.name: "container" for check in _preflight_container.CHECKS})
+    found.update({check.name: "cluster" for check in CLUSTER_CHECKS})
+    found.update(dict.fromkeys(_pairs.CHECKS, "pair"))
+    return {**found, **dict.fromkeys(SOURCES, "controller"), REACHABLE: "host", FACTS: "host"}
+
+
+def stated(plan: Data) -> dict[str, Check | ClusterCheck]:
+    """The checks that look at facts of hosts, by name."""
+    found: dict[str, Check | ClusterCheck] = {check.name: check for check in (*CHECKS, *_preflight_profile.checks(plan))}
+    return {**found, **{check.name: check for check in CLUSTER_CHECKS}}
 
 
 def unfit_exceptions(plan: Data, not_here: Iterable[str]) -> list[Judgement]:

@@ -41,10 +41,10 @@ def _accelerators(view: View) -> Iterator[Said]:
     found, wanted = (view.accelerator or {})["devices"], len(view.host["devices"])
     if len(found) < wanted:
         addresses = f" ({listed(one['pci'] for one in found)})" if found else ""
-        remedy = "reseat the card or its riser, and look whether the firmware has Above 4G Decoding on; then power the host off and on"
+        remedy = "reseat the card or its riser, and switch Above 4G Decoding on in the firmware; power the host off and on, and count lspci -n -d 1d22:"
         yield Fault(f"{len(found)} on the PCI bus{addresses}", f"{wanted}", remedy)
     if unmapped := [one["pci"] for one in found if one["mapped"] is False]:
-        remedy = "switch Above 4G Decoding on in the firmware of the host"
+        remedy = "switch Above 4G Decoding on in the firmware of the host; lspci -vv then shows addresses at the Regions"
         yield Fault(f"no memory of {listed(unmapped, 4)} has an address", "memory that the driver can reach", remedy)
 
 
@@ -63,7 +63,7 @@ def _driver(view: View) -> Iterator[Said]:
     elif driver:
         left_out = [one["pci"] for one in facts["devices"] if one["driver"] is None and one["mapped"] is not False]
         if left_out:
-            remedy = "look in the kernel's log why it does not take the card; then power the host off and on"
+            remedy = "look by dmesg why it does not take the card; then power the host off and on"
             yield Fault(f"does not hold {listed(left_out, 4)}", "a driver that holds every accelerator", remedy)
 
 
@@ -115,7 +115,7 @@ def _firmware(view: View) -> Iterator[Said]:
             yield Unread(f"no device tells {part} of its firmware")
         elif old := old_firmware(view, part):
             observed = f"{part} {listed(sorted(set(old.values())))} on {listed(old)}"
-            remedy = "bring the firmware up to date, and power the host off and on"
+            remedy = "run driver.yml with driver_firmware and driver_firmware_update, and power the host off and on"
             yield Fault(observed, f"{least} or newer", remedy, "driver")
 
 
@@ -146,13 +146,18 @@ def _nodes(view: View) -> Iterator[Said]:
             numbers.setdefault((device["major"], device["minor"]), []).append(path)
     for number, paths in numbers.items():
         if len(paths) > 1:
-            remedy = "remove them and load the driver again"
+            remedy = "remove them by rm and load the driver again: run driver.yml, or reboot"
             yield Fault(f"{listed(paths)} are one device ({number[0]}:{number[1]})", "a device of its own for each node", remedy)
     if missing:
-        yield Fault(f"no {listed(missing)}", f"{len(found)} device nodes", "install and load the accelerator's driver", stage)
+        yield Fault(
+            f"no {listed(missing)}",
+            f"{len(found)} device nodes",
+            "give driver_xre and run driver.yml, or install and load the accelerator's driver",
+            stage,
+        )
     strange = [path for path, device in found.items() if device is not None and device["kind"] != "char"]
     if strange:
-        remedy = "remove what was put in their place and load the driver again"
+        remedy = "remove by rm what was put in their place and load the driver again: run driver.yml, or reboot"
         yield Fault(f"{listed(strange)} is no device", "character devices", remedy)
 
 
@@ -194,6 +199,22 @@ def _direct_rdma(view: View) -> Iterator[Said]:
         yield Fault(f"no {listed(missing)}", "the module xdr, loaded", "install XDR and load it: run driver.yml", "driver")
 
 
+def _toolkit(view: View) -> Iterator[Said]:
+    """The packages that the driver stage brought beside the driver."""
+    if why := _asked(view):
+        yield Unread(why)
+        return
+    brought, installed = view.facts["driver_receipt"].get("toolkit"), view.facts["packages"]
+    if not brought or installed is None:
+        yield Unread("dpkg does not answer" if brought else "the stage driver brought no container toolkit")
+        return
+    wrong = [f"{name} is {installed[name] or 'not installed'}" for name in sorted(brought) if installed[name] != brought[name]]
+    if wrong:
+        wanted = [f"{name} {brought[name]}" for name in sorted(brought) if installed[name] != brought[name]]
+        expected = f"{listed(wanted)}, which the stage driver brought"
+        yield Fault(listed(wrong), expected, "run driver.yml with driver_toolkit", "driver", Severity.WARNING)
+
+
 def _in_use(view: View) -> Iterator[Said]:
     """Another's process is named, never touched. Used memory without a process to be seen is a holder elsewhere, or a leak."""
     if why := _asked(view):
@@ -210,14 +231,18 @@ def _in_use(view: View) -> Iterator[Said]:
                 held.setdefault(holder(owner), []).append(path)
     if held:
         observed = listed([f"{who} holds {listed(paths, 2)}" for who, paths in held.items()], 3)
-        yield Fault(observed, "devices that nobody holds", "have its owner end it, or give this cluster other hosts")
+        yield Fault(
+            observed,
+            "devices that nobody holds",
+            "have its owner end it (ps -fp PID, docker ps), or give this cluster other hosts in the inventory",
+        )
     full = [one for one in facts["devices"] if (one["memory_used_bytes"] or 0) > view.needs.idle_bytes]
     if full and not held and not ours:
         observed = (
             listed([f"{one['pci']} has {format_size(one['memory_used_bytes'])} in use" for one in full], 3)
             + ", and nobody is seen to hold it"
         )
-        remedy = "look for its holder in other containers, or reboot the host"
+        remedy = "look for its holder by xpu-smi and docker ps, or reboot the host by systemctl reboot"
         yield Fault(observed, f"at most {format_size(view.needs.idle_bytes)} of an idle device", remedy, evidence="xpu-smi -m")
 
 
@@ -231,7 +256,7 @@ def _kernel_log(view: View) -> Iterator[Said]:
         return
     for one in found:
         times = f"{one['count']} lines, the last: " if one["count"] > 1 else ""
-        remedy = "power the host off and on; if it comes back, have the vendor look at card and cabling"
+        remedy = "power the host off and on; if dmesg has it again, have the vendor look at card and cabling"
         yield Fault(f"{one['meaning']} ({times}{one['line']})", f"no '{one['pattern']}'", remedy, evidence="dmesg")
 
 
@@ -240,7 +265,9 @@ def _link(view: View) -> Iterator[Said]:
         yield Unread(why)
         return
     links = {one["pci"]: one["link"] for one in (view.accelerator or {})["devices"]}
-    yield from link_faults(links, "reseat the card or its riser; look at the slot's settings in the firmware")
+    yield from link_faults(
+        links, "reseat the card or its riser and look at the slot's settings in the firmware; lspci -vv shows LnkSta beside LnkCap"
+    )
 
 
 def _tool(view: View) -> Iterator[Said]:
@@ -251,7 +278,7 @@ def _tool(view: View) -> Iterator[Said]:
     tool = (view.accelerator or {})["tool"]
     if tool["kind"] in (None, "other"):
         what = f"{tool['path']} is another program" if tool["path"] else f"no {wanted}"
-        remedy = "put the vendor's tool on the path of programs; firmware, part numbers and used memory are not known without it"
+        remedy = "link it into /usr/local/bin, or run driver.yml; firmware, part numbers and used memory are not known without the tool"
         yield Fault(what, f"the driver's {wanted}", remedy, "driver", Severity.WARNING)
 
 
@@ -259,7 +286,7 @@ def _as_read(view: View) -> Iterator[Said]:
     if why := _asked(view):
         yield Unread(why)
     elif problems := _problems(view):
-        remedy = "look at the file or the tool; what depends on it was not judged"
+        remedy = "look at the file, or run the tool on the host as the line names it; what depends on it was not judged"
         yield Fault(listed(problems, 3), "facts that make sense", remedy, severity=Severity.WARNING, evidence="the module accelerator_info")
 
 
@@ -313,20 +340,21 @@ def _access_control(view: View) -> Iterator[Said]:
 
 
 CHECKS = (
-    Check("accelerators", "/sys/bus/pci/devices, by numbers of vendor and device", _accelerators),
-    Check("kernel log", "dmesg", _kernel_log),
-    Check("driver", "/proc/DRIVER/version", _driver),
-    Check("driver's kernel", "modinfo -F vermagic", _driver_kernel),
-    Check("driver version", "/proc/DRIVER/version", _driver_version),
-    Check("firmware", "xpu-smi -q", _firmware),
-    Check("device nodes", "stat of the device nodes", _nodes),
-    Check("device access", "stat of the device nodes", _node_access),
-    Check("peer memory", "/proc/modules", _peer_memory),
-    Check("direct RDMA", "/proc/xdr/version, /dev/xdrdrv", _direct_rdma),
-    Check("devices in use", "/proc/PID/fd", _in_use),
-    Check("device link", "current_link and max_link in /sys/bus/pci/devices", _link),
-    Check("vendor's tool", "the tool's summary", _tool),
-    Check("accelerators as read", "the module accelerator_info", _as_read),
-    Check("IOMMU", "/sys/class/iommu, /proc/cmdline", _iommu),
-    Check("access control", "the configuration space of PCI bridges", _access_control),
+    Check("accelerators", "/sys/bus/pci/devices, by numbers of vendor and device", _accelerators, ()),
+    Check("kernel log", "dmesg", _kernel_log, ()),
+    Check("driver", "/proc/DRIVER/version", _driver, ("driver",)),
+    Check("driver's kernel", "modinfo -F vermagic", _driver_kernel, ("driver",)),
+    Check("driver version", "/proc/DRIVER/version", _driver_version, ("driver",)),
+    Check("firmware", "xpu-smi -q", _firmware, ("driver",)),
+    Check("device nodes", "stat of the device nodes", _nodes, ("driver",)),
+    Check("device access", "stat of the device nodes", _node_access, ("driver",), Severity.WARNING),
+    Check("peer memory", "/proc/modules", _peer_memory, ("driver",)),
+    Check("direct RDMA", "/proc/xdr/version, /dev/xdrdrv", _direct_rdma, ("driver",)),
+    Check("container toolkit", "the driver stage's receipt, and dpkg-query -W", _toolkit, ("driver",), Severity.WARNING),
+    Check("devices in use", "/proc/PID/fd", _in_use, ()),
+    Check("device link", "current_link and max_link in /sys/bus/pci/devices", _link, ()),
+    Check("vendor's tool", "the tool's summary", _tool, ("driver",), Severity.WARNING),
+    Check("accelerators as read", "the module accelerator_info", _as_read, (), Severity.WARNING),
+    Check("IOMMU", "/sys/class/iommu, /proc/cmdline", _iommu, (), Severity.WARNING),
+    Check("access control", "the configuration space of PCI bridges", _access_control, ("rdma",), Severity.WARNING),
 )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_interface
 from typing import Any
 
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files import CONTAINER
+
 from ._judgement import ClusterCheck, Data, Fault, Said, Severity, Unread, View, listed, odd_ones_out
 from ._preflight_accelerator import driver_version, installed_besides, old_firmware
 from ._preflight_host import clock_is_off
@@ -40,7 +42,8 @@ def _same(
     severity: Severity = Severity.ERROR,
     show: Callable[[Any], str] = str,
 ) -> ClusterCheck:
-    return ClusterCheck(name, source, lambda views: _alike(views, value, show, remedy, stage, severity))
+    establishes = (stage,) if stage else ()
+    return ClusterCheck(name, source, lambda views: _alike(views, value, show, remedy, stage, severity), establishes, severity)
 
 
 def _system_names(views: Views) -> Iterator[tuple[str, Said]]:
@@ -65,7 +68,14 @@ def _clock_spread(views: Views) -> Iterator[tuple[str, Said]]:
         ahead, behind, tolerance = low - bounds[middle][1], bounds[middle][0] - high, views[name].needs.clock_spread_seconds
         if max(ahead, behind) > tolerance:
             observed = f"at least {max(ahead, behind):.1f} s {'ahead of' if ahead > behind else 'behind'} {middle}"
-            yield name, Fault(observed, f"within {tolerance:g} s", "set the clock, or run a time service on all hosts")
+            yield (
+                name,
+                Fault(
+                    observed,
+                    f"within {tolerance:g} s",
+                    "run prepare.yml with cluster_manage_kernel_globals, or timedatectl set-ntp true on all hosts",
+                ),
+            )
 
 
 def _bounds(view: View) -> tuple[float, float]:
@@ -137,7 +147,7 @@ def _uniform(
 
 
 def _part_numbers(views: Views) -> Iterator[tuple[str, Said]]:
-    remedy = "use cards of one part number in a cluster: the driver's options follow from it"
+    remedy = "exchange the cards (xpu-smi -q tells the part number), or plan like hosts together by cluster_group: the driver's options follow from it"
     yield from _uniform(views, _of_devices("part_number"), listed, "one part number", remedy, None)
 
 
@@ -148,7 +158,7 @@ def _firmware(views: Views) -> Iterator[tuple[str, Said]]:
         is_old = view.accelerator is not None and any(old_firmware(view, part) for part in view.needs.firmware)
         return None if is_old else _of_devices("firmware")(view)
 
-    remedy = "bring all cards to one firmware, and power the host off and on"
+    remedy = "run driver.yml with driver_firmware and driver_firmware_update, and power the host off and on"
     yield from _uniform(views, told, lambda versions: f"cards with {' and with '.join(versions)}", "one firmware", remedy, "driver")
 
 
@@ -180,7 +190,7 @@ def _different_links(views: Views) -> Iterator[tuple[str, Said]]:
             continue
         observed = listed([f"{pair} is {mine[pair]}" for pair in pairs], 3)
         expected = f"{listed([theirs[pair] for pair in pairs], 3)}, as on {example}"
-        remedy = "look in the kernel's log for the links of these accelerators; power the host off and on, and have the cabling looked at"
+        remedy = "look by dmesg for the links of these accelerators; power the host off and on, and have the cabling looked at"
         yield name, Fault(observed, expected, remedy, severity=Severity.WARNING)
 
 
@@ -215,13 +225,33 @@ def _image(view: View) -> str | None:
     return receipt.get("image_id") if receipt.get("image_id") in view.facts["engine"]["images"] else None
 
 
+def _service(views: Views) -> Iterator[tuple[str, Said]]:
+    """The service is that of the whole group: where some hosts' containers run and another's does not, what runs cannot answer."""
+    serving = [name for name, view in views.items() if view.serves]
+    if not serving or not all(view.facts["engine"]["version"] for view in views.values()):
+        yield from ((name, Unread("no container of this cluster runs, or an engine does not answer")) for name in views)
+        return
+    for name, view in views.items():
+        if not view.serves:
+            there = [one for one in view.facts["engine"]["containers"] if one["name"] == CONTAINER and view.is_ours(one)]
+            observed = f"{CONTAINER} {'does not run' if there else 'is not there'}"
+            remedy = "run serve.yml, which starts the whole group; journalctl -u flagos-kunlunxin-serve on the host tells why it ended"
+            yield name, Fault(observed, f"a container that runs, as on {listed(serving, 3)}", remedy, "serve")
+
+
 CHECKS = (
-    ClusterCheck("system name", "/proc/sys/kernel/hostname", _system_names),
-    ClusterCheck("clock spread", "the hosts' clocks between two readings of the controller's", _clock_spread),
-    ClusterCheck("interface names", "ip address show", _interface_names),
-    _same("number of accelerators", "/sys/bus/pci/devices", _count, "look for a card that is not seen", severity=Severity.WARNING),
-    ClusterCheck("links of accelerators", "xpu-smi topo -m", _different_links),
-    ClusterCheck("part numbers", "xpu-smi -q", _part_numbers),
+    ClusterCheck("system name", "/proc/sys/kernel/hostname", _system_names, ()),
+    ClusterCheck("clock spread", "the hosts' clocks between two readings of the controller's", _clock_spread, ()),
+    ClusterCheck("interface names", "ip address show", _interface_names, ("rdma",)),
+    _same(
+        "number of accelerators",
+        "/sys/bus/pci/devices",
+        _count,
+        "count lspci -n -d 1d22: on the hosts, and look for a card that is not seen",
+        severity=Severity.WARNING,
+    ),
+    ClusterCheck("links of accelerators", "xpu-smi topo -m", _different_links, (), Severity.WARNING),
+    ClusterCheck("part numbers", "xpu-smi -q", _part_numbers, ()),
     _same(
         "driver versions",
         "/proc/DRIVER/version",
@@ -230,13 +260,19 @@ CHECKS = (
         "install one version on all hosts: run driver.yml",
         "driver",
     ),
-    ClusterCheck("firmware versions", "xpu-smi -q", _firmware),
-    _same("RDMA rates", "/sys/class/infiniband", _rates, "look at cable, transceiver and the switch's port of the odd one", show=_pairs),
+    ClusterCheck("firmware versions", "xpu-smi -q", _firmware, ("driver",)),
+    _same(
+        "RDMA rates",
+        "/sys/class/infiniband",
+        _rates,
+        "look at cable, transceiver and the switch's port of the odd one; ethtool NAME shows what the link agreed on",
+        show=_pairs,
+    ),
     _same(
         "GID indices",
         "/sys/class/infiniband",
         _gid_indices,
-        "take the interfaces' addresses off and put them on again, so that the indices are the same",
+        "take the interfaces' addresses off and put them on again by ip address, so that the indices are the same",
         "rdma",
         Severity.WARNING,
         _pairs,
@@ -251,4 +287,5 @@ CHECKS = (
         _pairs,
     ),
     _same("image identity", "the image stage's receipt", _image, "run distribute.yml", "image"),
+    ClusterCheck("service", "the engines' lists of containers", _service, ("serve",)),
 )

@@ -9,7 +9,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers imp
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._image_registry import NOT_FOUND, REMEDIES
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files import CONTAINER
 
-from ._judgement import Check, Fault, Said, Unread, View, listed
+from ._judgement import Check, Fault, Said, Severity, Unread, View, listed
 from ._preflight_host import PREPARE, holds_image
 
 
@@ -25,7 +25,23 @@ def _engine_version(view: View) -> Iterator[Said]:
     if version is None:
         yield Unread("no container engine answers")
     elif parse_version(version) < parse_version(oldest):
-        yield Fault(version, f"{oldest} or newer", "update the engine; one that is there is never replaced")
+        yield Fault(
+            version,
+            f"{oldest} or newer",
+            "update it by the host's package manager (apt-get install docker.io): an engine that is there is never replaced",
+        )
+
+
+def _runtime(view: View) -> Iterator[Said]:
+    """A toolkit's package that goes leaves its entry in the engine's configuration: of the default runtime, no container starts any more."""
+    if view.facts["engine"]["version"] is None:
+        yield Unread("no container engine answers")
+        return
+    gone = {name: one for name, one in view.facts["engine"]["runtimes"].items() if not one["there"]}
+    for name, one in gone.items():
+        kind, severity = ("default runtime", Severity.ERROR) if one["default"] else ("runtime", Severity.WARNING)
+        remedy = f"install what brings {one['path']}, or take {name} out of /etc/docker/daemon.json and run systemctl reload docker"
+        yield Fault(f"the {kind} {name} is {one['path']}, which is not there", "a program", remedy, severity=severity)
 
 
 def _registry(view: View) -> Iterator[Said]:
@@ -62,7 +78,7 @@ def _container_name(view: View) -> Iterator[Said]:
     """Docker refuses a second container of a name, whoever made the first."""
     for container in view.facts["engine"]["containers"]:
         if container["name"] == CONTAINER and not view.is_ours(container):
-            remedy = "remove or rename it, if it is yours; it was not made for this cluster"
+            remedy = f"docker rename {CONTAINER} OTHER, or docker rm it, if it is yours; it was not made for this cluster"
             yield Fault(f"{CONTAINER} is a container of someone else", "the name free, or this cluster's", remedy)
 
 
@@ -80,11 +96,12 @@ def _container_environment(view: View) -> Iterator[Said]:
 
 
 CHECKS = (
-    Check("container engine", "GET /version of the engine's socket", _engine),
-    Check("container engine version", "GET /version of the engine's socket", _engine_version),
-    Check("registry", "the registry, asked from the host", _registry),
-    Check("image", "the image stage's receipt, and the engine's list of images", _image),
-    Check("weights", "the sizes of the files in weights_path", _weights),
-    Check("container name", "the engine's list of containers", _container_name),
-    Check("container environment", "the engine's description of this cluster's containers", _container_environment),
+    Check("container engine", "GET /version of the engine's socket", _engine, ("container_engine",)),
+    Check("container engine version", "GET /version of the engine's socket", _engine_version, ()),
+    Check("container runtime", "GET /info of the engine's socket", _runtime, ()),
+    Check("registry", "the registry, asked from the host", _registry, ()),
+    Check("image", "the image stage's receipt, and the engine's list of images", _image, ("image",)),
+    Check("weights", "the sizes of the files in weights_path", _weights, ("weights",)),
+    Check("container name", "the engine's list of containers", _container_name, ()),
+    Check("container environment", "the engine's description of this cluster's containers", _container_environment, ("serve",)),
 )

@@ -31,7 +31,11 @@ def _python(view: View) -> Iterator[Said]:
 def _init(view: View) -> Iterator[Said]:
     init = view.facts["system"]["init"]
     if init != "systemd":
-        yield Fault(f"process 1 is {init or 'unknown'}", "systemd", "use a host that systemd runs")
+        yield Fault(
+            f"process 1 is {init or 'unknown'}",
+            "systemd",
+            "install a system that systemd runs (ps -p 1 -o comm= then says systemd), or take the host out of the inventory",
+        )
 
 
 def _kernel(view: View) -> Iterator[Said]:
@@ -42,7 +46,7 @@ def _kernel(view: View) -> Iterator[Said]:
         return
     newest = max(kernel["installed"], key=parse_release)
     if parse_release(newest) > parse_release(kernel["release"]):
-        remedy = "reboot into it and build the driver for it, or remove it and hold the kernel's package"
+        remedy = "run systemctl reboot and then driver.yml, which builds the driver for it, or remove it and hold the kernel's package by apt-mark hold"
         yield Fault(f"{kernel['release']} runs, {newest} is installed", "the newest kernel to run", remedy, severity=Severity.WARNING)
 
 
@@ -69,6 +73,17 @@ def _memory(view: View) -> Iterator[Said]:
         yield Fault(observed, expected, "set host_shm_size and serve_shm_size to less, or use a host with more memory")
 
 
+def _swap(view: View) -> Iterator[Said]:
+    """A worker whose pages are swapped out keeps all the others waiting in their next collective."""
+    swaps = view.facts["swaps"]
+    if swaps is None:
+        yield Unread("the kernel does not tell of swap")
+    elif swaps:
+        used = [f"{one['path']} ({format_size(one['bytes'])}, {format_size(one['used_bytes'])} in use)" for one in swaps]
+        remedy = "run swapoff -a on the host, and take the swap areas out of /etc/fstab"
+        yield Fault(listed(used, 3), "no swap", remedy, severity=Severity.WARNING)
+
+
 def _shm(view: View) -> Iterator[Said]:
     size = view.facts["shm"]["size_bytes"]
     if size < view.needs.shm_bytes:
@@ -82,7 +97,7 @@ def _shm_in_use(view: View) -> Iterator[Said]:
     if not view.serves and shm["size_bytes"] >= view.needs.shm_bytes and free < wanted:
         names = [f"{one['name']} ({format_size(one['bytes'])}, user {one['owner']})" for one in view.facts["shm_files"]]
         observed = f"{format_size(free)} of {format_size(shm['size_bytes'])} free" + (f": {listed(names)}" if names else "")
-        yield Fault(observed, f"{format_size(wanted)} or more free", f"remove from {SHM} what nobody uses")
+        yield Fault(observed, f"{format_size(wanted)} or more free", f"find users by fuser -v {SHM}/*, and remove by rm what nobody uses")
 
 
 def _limit(name: str) -> Check:
@@ -100,12 +115,13 @@ def _limit(name: str) -> Check:
         given = view.plan["container"]["ulimits"].get(name)
         asked = wanted if given is None else parse_limit(given)
         if engine is not None and _less(engine, asked) and not (given is not None and limits["engine_may_raise"]):
-            remedy = "restart the container engine when no container runs, so that it gets the host's limits"
+            remedy = "run systemctl restart docker when no container runs, so that it gets the host's limits"
             if not limits["engine_may_raise"]:
-                remedy = "raise the limit outside of this host: it may not raise its own (no CAP_SYS_RESOURCE)"
+                remedy = "raise the limit outside of this host (docker run --ulimit, or LimitMEMLOCK of the unit that starts it): it may not raise its own"
             yield Fault(f"containers may have {_amount(name, engine)}", _amount(name, asked), remedy, "container_engine")
 
-    return Check(title, f"'{source}' of /proc/PID/limits, of this login and of the container engine", look)
+    where = f"'{source}' of /proc/PID/limits, of this login and of the container engine"
+    return Check(title, where, look, ("host", "container_engine"))
 
 
 def _less(limit: int | str, wanted: int | str) -> bool:
@@ -123,7 +139,7 @@ def _amount(name: str, limit: int | str) -> str:
 def _tasks(view: View) -> Iterator[Said]:
     """The plan gives containers no limit of processes; the group above them may still have one."""
     for path, most in view.facts["limits"]["tasks"].items():
-        remedy = "set TasksMax=infinity for the slice of the containers"
+        remedy = "run systemctl set-property system.slice TasksMax=infinity, or so for the slice that the path names"
         yield Fault(f"{most} processes", "max, no limit", remedy, severity=Severity.WARNING, evidence=path)
 
 
@@ -150,7 +166,7 @@ def _clock(view: View) -> Iterator[Said]:
     if clock_is_off(view):
         behind, ahead = _clock_errors(view)
         observed = f"at least {max(behind, ahead):.0f} s {'behind' if behind > ahead else 'ahead of'} the controller"
-        remedy = "set the clock, or run a time service on the host"
+        remedy = "run prepare.yml with cluster_manage_kernel_globals, or timedatectl set-ntp true on the host"
         yield Fault(observed, f"within {view.needs.clock_tolerance_seconds:g} s", remedy)
 
 
@@ -230,7 +246,11 @@ def _ports(view: View) -> Iterator[Said]:
         if listener["port"] in ports and listener["process"] != PAIRS.decode() and not view.is_ours(listener["container"]):
             held.setdefault(listener["port"], listener)
     for port, listener in held.items():
-        yield Fault(f"{port} ({ports[port]}) by {holder(listener)}", "free", "stop it, or give another port")
+        yield Fault(
+            f"{port} ({ports[port]}) by {holder(listener)}",
+            "free",
+            "stop it, or choose another serve_port, cluster_ssh_port or cluster_master_port",
+        )
 
 
 def holder(process: Data) -> str:
@@ -247,9 +267,7 @@ def _left_over(view: View) -> Iterator[Said]:
     for in_container, severity in ((False, Severity.ERROR), (True, Severity.WARNING)):
         found = [f"{one['part']}: {holder(one)}" for one in others if bool(one["container"]) is in_container]
         if found:
-            remedy = (
-                "find out whose they are; if a run left them behind, end these processes by their numbers, and the unit that starts them"
-            )
+            remedy = "find out whose they are (ps -fp PID); what a run left behind, end by kill PID, and the unit that starts it by systemctl disable --now"
             yield Fault(listed(found, 4), "no process of Ray or vLLM outside of this cluster's containers", remedy, severity=severity)
 
 
@@ -272,7 +290,7 @@ def _proxies(view: View) -> Iterator[Said]:
     places = dict(view.facts["proxies"])
     container = {**places.pop("image", {}), **{name.lower(): value for name, value in own.items() if name.lower().endswith("_proxy")}}
     peers = ["localhost", "127.0.0.1", *(one["address"] for one in view.plan["hosts"])]
-    remedy = "add the hosts' addresses and localhost to no_proxy there, or remove the proxy"
+    remedy = "add the hosts' addresses and localhost to the variable no_proxy there, or unset the proxy"
     if caught := _caught(container, peers):
         yield Fault(
             f"in the containers, {caught}", "no proxy for the cluster's own addresses", remedy.replace("there", "in cluster_environment")
@@ -303,29 +321,30 @@ def _firewall(view: View) -> Iterator[Said]:
         observed = f"policy {rules['policy'] or 'none'}, {len(rules['drops'])} rules that drop" + (
             f": {rules['drops'][0]}" if rules["drops"] else ""
         )
-        remedy = "let the hosts of the cluster reach each other on every port, for Ray takes some at random"
+        remedy = "let the hosts in on every port, for Ray takes some at random, as by iptables -I INPUT -s ADDRESS -j ACCEPT for each; pairs.yml asks"
         yield Fault(observed, "packets from the cluster's hosts to be let in", remedy, severity=Severity.WARNING, evidence=rules["source"])
 
 
 CHECKS = (
-    Check("account", "the module's user id", _account),
-    Check("python", "the interpreter that runs the modules", _python),
-    Check("init", "/proc/1/comm", _init),
-    Check("kernel", "/proc/sys/kernel/osrelease, /lib/modules", _kernel),
-    Check("main memory", "/proc/meminfo", _memory),
-    Check(SHM, "statvfs of /dev/shm", _shm),
-    Check("shared memory in use", "statvfs of /dev/shm, and the files in it", _shm_in_use),
+    Check("account", "the module's user id", _account, ()),
+    Check("python", "the interpreter that runs the modules", _python, ()),
+    Check("init", "/proc/1/comm", _init, ()),
+    Check("kernel", "/proc/sys/kernel/osrelease, /lib/modules", _kernel, (), Severity.WARNING),
+    Check("main memory", "/proc/meminfo", _memory, ()),
+    Check("swap", "/proc/swaps", _swap, (), Severity.WARNING),
+    Check(SHM, "statvfs of /dev/shm", _shm, ("host",)),
+    Check("shared memory in use", "statvfs of /dev/shm, and the files in it", _shm_in_use, ()),
     _limit("memlock"),
     _limit("nofile"),
-    Check("process limit", "pids.max of the control groups of containers", _tasks),
-    Check("clock", "the host's clock between two readings of the controller's", _clock),
-    Check("time service", "adjtimex", _time_service),
-    Check("disk", "statvfs of the paths that weights and image go to", _disk),
-    Check("port in use", "/proc/net/tcp, /proc/net/tcp6", _ports),
-    Check("left-over processes", "/proc/PID/comm, /proc/PID/cmdline, /proc/PID/cgroup", _left_over),
-    Check("shared memory segments", "/proc/sysvipc/shm", _segments),
-    Check("host names", "getaddrinfo on the host", _names),
-    Check("own name", "getaddrinfo of the host's own name", _own_name),
-    Check("proxy", "the environment of logins, of the container engine and of the image", _proxies),
-    Check("firewall", "iptables -S, nft list ruleset", _firewall),
+    Check("process limit", "pids.max of the control groups of containers", _tasks, (), Severity.WARNING),
+    Check("clock", "the host's clock between two readings of the controller's", _clock, ()),
+    Check("time service", "adjtimex", _time_service, ("host",)),
+    Check("disk", "statvfs of the paths that weights and image go to", _disk, ()),
+    Check("port in use", "/proc/net/tcp, /proc/net/tcp6", _ports, ()),
+    Check("left-over processes", "/proc/PID/comm, /proc/PID/cmdline, /proc/PID/cgroup", _left_over, ()),
+    Check("shared memory segments", "/proc/sysvipc/shm", _segments, (), Severity.WARNING),
+    Check("host names", "getaddrinfo on the host", _names, ("host",)),
+    Check("own name", "getaddrinfo of the host's own name", _own_name, ("host",)),
+    Check("proxy", "the environment of logins, of the container engine and of the image", _proxies, ()),
+    Check("firewall", "iptables -S, nft list ruleset", _firewall, (), Severity.WARNING),
 )

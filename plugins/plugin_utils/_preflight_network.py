@@ -90,7 +90,9 @@ def _rail_link(view: View) -> Iterator[Said]:
     dark = [f"{nic} ({view.facts['interfaces'][nic]['state']})" for nic in present if view.facts["interfaces"][nic]["state"] != "up"]
     if dark:
         yield Fault(
-            f"no link on {listed(dark)}", "every rail up", "plug the cable in, or switch on the interface and its port of the switch"
+            f"no link on {listed(dark)}",
+            "every rail up",
+            "run ip link set NAME up; if it stays down, plug the cable in, or switch on the port of the switch",
         )
 
 
@@ -105,7 +107,9 @@ def _rail_card(view: View) -> Iterator[Said]:
     found = {nic: view.network["interfaces"][nic]["path"][-1:] for nic in rails(view) if nic in view.network["interfaces"]}
     low = view.facts["low_links"]
     links = {f"{nic} ({path[0]})": low[path[0]] for nic, path in found.items() if path and path[0] in low}
-    yield from link_faults(links, "reseat the network card; look at the slot's settings in the firmware")
+    yield from link_faults(
+        links, "reseat the network card and look at the slot's settings in the firmware; lspci -vv shows LnkSta beside LnkCap"
+    )
 
 
 def link_faults(links: Mapping[str, Data], remedy: str) -> Iterator[Fault]:
@@ -131,7 +135,11 @@ def _rail_address(view: View) -> Iterator[Said]:
     present = [nic for nic in rails(view) if nic in view.facts["interfaces"]]
     bare = [nic for nic in present if not any(ip_interface(one).version == 4 for one in view.facts["interfaces"][nic]["addresses"])]
     if bare:
-        yield Fault(f"no IPv4 address on {listed(bare)}", "an address on every rail", "give the interface its address on the rail's subnet")
+        yield Fault(
+            f"no IPv4 address on {listed(bare)}",
+            "an address on every rail",
+            "give the interface its address on the rail's subnet: ip address add ADDRESS/LENGTH dev NAME, and in the host's network configuration",
+        )
 
 
 def _socket_interface(view: View) -> Iterator[Said]:
@@ -211,7 +219,9 @@ def _rdma_port(view: View) -> Iterator[Said]:
             yield Fault(f"{nic} is in {port['link_layer']} mode", "Ethernet", remedy)
         elif port["state"] not in (None, "ACTIVE"):
             observed = f"{nic} is {port['state']}" + (f" ({port['physical_state']})" if port["physical_state"] else "")
-            yield Fault(observed, "ACTIVE", "plug the cable in, or switch on the interface and its port of the switch")
+            yield Fault(
+                observed, "ACTIVE", "run ip link set NAME up; if it stays down, plug the cable in, or switch on the port of the switch"
+            )
 
 
 def _rdma_rate(view: View) -> Iterator[Said]:
@@ -224,7 +234,11 @@ def _rdma_rate(view: View) -> Iterator[Said]:
         return
     slow = [f"{nic} at {port['rate_gbps']:g}" for nic, port in rdma_ports(view).items() if (port["rate_gbps"] or wanted) < wanted]
     if slow:
-        yield Fault(f"{listed(slow)} Gb/s", f"{wanted:g} Gb/s or more", "look at cable, transceiver and the switch's port")
+        yield Fault(
+            f"{listed(slow)} Gb/s",
+            f"{wanted:g} Gb/s or more",
+            "look at cable, transceiver and the switch's port; ethtool NAME shows what the link agreed on",
+        )
 
 
 def gids(view: View) -> dict[str, list[Data]]:
@@ -253,31 +267,70 @@ def _gid(view: View) -> Iterator[Said]:
         elif index is not None and int(index) not in indices:
             there = next((gid for gid in port["gids"] if gid["index"] == int(index)), None)
             what = f"{there['type']} {there['ipv4'] or there['gid']}" if there else "empty"
-            remedy = f"set {GID_INDEX} to {indices[0]}, or take the interface's addresses off and put them on again"
+            remedy = f"set {GID_INDEX} to {indices[0]} in cluster_environment, or take the interface's addresses off and put them on again by ip address"
             yield Fault(f"index {index} of {nic} is {what}", f"RoCE v2 with the interface's address, as index {listed(indices)}", remedy)
+
+
+def _settings(view: View) -> Iterator[Said]:
+    """What the stage rdma set, read back: trust and flow control come back to the driver's own at a reset of the adapter, without a word."""
+    if not rails(view):
+        yield Unread(NO_RAILS)
+        return
+    if view.network is None:
+        yield Unread(NOT_ASKED)
+        return
+    kept = view.network["rdma_settings"]
+    if kept is None:
+        yield Unread("the stage rdma has set nothing on this host")
+        return
+    remedy = "run rdma.yml, which sets what differs; journalctl -u flagos-kunlunxin-rdma tells what the last boot could not set"
+    if kept["problem"]:
+        yield Fault(
+            kept["problem"], "the batch of the stage rdma", "restore the file, or remove it and run rdma.yml", "rdma", Severity.WARNING
+        )
+        return
+    if kept["different"]:
+        observed = listed([f"{one['what']} is {_line(one['now'])}" for one in kept["different"]], 4)
+        expected = listed([_line(one["wanted"]) for one in kept["different"]], 4)
+        yield Fault(observed, f"{expected}, as the stage rdma set it", remedy, "rdma", Severity.WARNING)
+    if not kept["starts_at_boot"]:
+        observed, expected = "flagos-kunlunxin-rdma.service does not start at boot", "the settings to be made at every boot"
+        yield Fault(observed, expected, "run rdma.yml, or systemctl enable flagos-kunlunxin-rdma", "rdma", Severity.WARNING)
+
+
+def _line(text: str) -> str:
+    """A table of routes in one line."""
+    return "; ".join(text.splitlines())
 
 
 def _as_read(view: View) -> Iterator[Said]:
     if view.network is None:
         yield Unread(NOT_ASKED)
     elif view.network["problems"]:
-        remedy = "look at the file or the tool; what depends on it was not judged"
+        remedy = "look at the file, or run the tool on the host as the line names it; what depends on it was not judged"
         yield Fault(listed(view.network["problems"], 3), "facts that make sense", remedy, severity=Severity.WARNING)
 
 
 CHECKS = (
-    Check("control interface", "/sys/class/net", _control_interface),
-    Check("control address", "ip address show", _control_address),
-    Check("rail interfaces", "/sys/class/net", _rails),
-    Check("rail link", "operstate in /sys/class/net", _rail_link),
-    Check("rail card", "current_link and max_link in /sys/bus/pci/devices", _rail_card),
-    Check("rail address", "ip address show", _rail_address),
-    Check("socket interface", "the environment of the containers, and serve_before_start", _socket_interface),
-    Check("route to the hosts", "ip route show table all", _route_to_hosts),
-    Check("default route", "ip route show table all", _default_route),
-    Check("RDMA device", "/sys/class/infiniband", _rdma_device),
-    Check("RDMA port", "state and link_layer in /sys/class/infiniband", _rdma_port),
-    Check("RDMA rate", "rate in /sys/class/infiniband", _rdma_rate),
-    Check("GID", "gids and gid_attrs in /sys/class/infiniband", _gid),
-    Check("network as read", "the module network_info", _as_read),
+    Check("control interface", "/sys/class/net", _control_interface, ()),
+    Check("control address", "ip address show", _control_address, ()),
+    Check("rail interfaces", "/sys/class/net", _rails, ()),
+    Check("rail link", "operstate in /sys/class/net", _rail_link, ()),
+    Check("rail card", "current_link and max_link in /sys/bus/pci/devices", _rail_card, ()),
+    Check("rail address", "ip address show", _rail_address, ()),
+    Check("socket interface", "the environment of the containers, and serve_before_start", _socket_interface, ()),
+    Check("route to the hosts", "ip route show table all", _route_to_hosts, ()),
+    Check("default route", "ip route show table all", _default_route, ()),
+    Check("RDMA device", "/sys/class/infiniband", _rdma_device, ("rdma",)),
+    Check("RDMA port", "state and link_layer in /sys/class/infiniband", _rdma_port, ()),
+    Check("RDMA rate", "rate in /sys/class/infiniband", _rdma_rate, ()),
+    Check("GID", "gids and gid_attrs in /sys/class/infiniband", _gid, ("rdma",)),
+    Check(
+        "RDMA settings",
+        "the batch of the stage rdma, and what sysfs, ip, ethtool, mlnx_qos, cma_roce_tos and setpci read",
+        _settings,
+        ("rdma",),
+        Severity.WARNING,
+    ),
+    Check("network as read", "the module network_info", _as_read, (), Severity.WARNING),
 )

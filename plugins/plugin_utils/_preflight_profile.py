@@ -58,7 +58,8 @@ def checks(plan: Data) -> list[Check]:
 def _check(entry: Data) -> Check:
     kind = next(kind for kind in KINDS if kind in entry)
     source, look = _LOOKS[kind]
-    return Check(entry["name"], source.format(entry[kind]), lambda view: look(entry, view))
+    establishes = (entry["stage"],) if entry.get("stage") else ()
+    return Check(entry["name"], source.format(entry[kind]), lambda view: look(entry, view), establishes, Severity(entry["severity"]))
 
 
 def _fault(entry: Data, observed: str, expected: str) -> Fault:

@@ -70,6 +70,6 @@ def _place(fact: Any) -> _Place:
 
 
 CHECKS = (
-    Check("wiring", "/sys/bus/pci/devices and /sys/class/net, and the recorded wiring", _wiring),
-    Check("tool's topology", "xpu-smi topo -m, and /sys/bus/pci/devices", _tools_topology),
+    Check("wiring", "/sys/bus/pci/devices and /sys/class/net, and the recorded wiring", _wiring, ("host",)),
+    Check("tool's topology", "xpu-smi topo -m, and /sys/bus/pci/devices", _tools_topology, (), Severity.WARNING),
 )

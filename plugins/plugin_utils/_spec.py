@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MASTER_PORT = 29500
+MOST_DEVICES = 16  # of one host
 LOCK_FILE = "cluster.lock.yml"
 TOPOLOGY_FILE = "cluster.topology.json"
 
@@ -33,6 +34,7 @@ class HostSpec:
     :ivar environment: variables that the inventory sets (text) or removes (``None``) in the container.
     :ivar ssh_port: port of the host's own sshd; containers share the host's network and must leave it alone.
     :ivar rails: its interfaces that are rails; empty where the facts decide.
+    :ivar visible_devices: numbers of its devices in the order of the local ranks; empty where the facts decide.
     """
 
     name: str
@@ -41,6 +43,7 @@ class HostSpec:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     ssh_port: int = 22
     rails: tuple[RailChoice, ...] = ()
+    visible_devices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ Collectives of Kunlunxin devices need on all hosts the same number of devices an
 3. Each host lines up its devices to that order, again with as few as possible far from their interface. Where that leaves a choice,
    devices keep their numbers' order, so that a host wired like the others has 0, 1, 2, ...
 
+A list of a host's devices in the inventory is that host's line-up, whatever the order. Where no order of rails leaves its devices and
+those of the other hosts as near to their interfaces as they can be, the list contradicts the wiring.
+
 Fewer devices than a host has are the first ones of its order: they are neighbours on the bus and share interfaces as they do in full.
 """
 
@@ -25,7 +28,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _pci
 from . import _assignment
 from ._rails import NICS, Rails, Request, rails
 from ._values import Gravity, Problems
-from ._wiring import Device, HostWiring, Interface
+from ._wiring import DEVICES, Device, HostWiring, Interface
 
 _BETWEEN = {
     _pci.PIX: "at most one bridge or switch between them",
@@ -91,19 +94,22 @@ class _Shape:
     :ivar devices: their numbers, rising.
     :ivar rails: by rising PCI address of their interfaces.
     :ivar classes: for each device its distance to each of them, as an index of :data:`_pci.DISTANCES`.
+    :ivar given: positions in ``devices`` in the order that the inventory gives; empty where it gives none.
     """
 
     devices: tuple[int, ...]
     rails: tuple[str, ...]
     classes: tuple[tuple[int, ...], ...]
+    given: tuple[int, ...] = ()
 
     def own_order(self, wanted: int) -> tuple[str, ...]:
         """The rails of the first devices when all devices are shared out among all rails."""
-        return tuple(self.rails[column] for column in _assignment.shared(self.classes))[:wanted]
+        shares = _assignment.shared(self.classes)
+        return tuple(self.rails[shares[position]] for position in self.given or range(wanted))
 
     def line_up(self, order: Sequence[str]) -> tuple[int, ...]:
         """The position in ``devices`` of the device for each place of an order."""
-        return _assignment.nearest(self._places(order))
+        return self.given or _assignment.nearest(self._places(order))
 
     def burden(self, order: Sequence[str]) -> tuple[int, ...]:
         """How far the devices are from their interfaces in an order, the farthest first."""
@@ -174,7 +180,8 @@ def _shapes(hosts: Sequence[HostWiring], found: Mapping[str, Rails]) -> dict[str
         places = (*((one.path, one.numa_node) for one in devices), None, *((one.path, one.numa_node) for one in interfaces))
         if places not in measured:
             measured[places] = tuple(tuple(_class(device, interface) for interface in interfaces) for device in devices)
-        shapes[host.name] = _Shape(tuple(device.index for device in devices), tuple(found[host.name]), measured[places])
+        numbers = tuple(device.index for device in devices)
+        shapes[host.name] = _Shape(numbers, tuple(found[host.name]), measured[places], tuple(map(numbers.index, host.given)))
     return shapes
 
 
@@ -194,8 +201,10 @@ def _common_order(shapes: Mapping[str, _Shape], wanted: int, problems: Problems)
     counts = Counter(own[shape] for shape in shapes.values())
     orders = sorted(counts, key=lambda order: (-counts[order], order))
     shares: dict[tuple[str, ...], tuple[str, ...]] = {}
+    listed = any(shape.given for shape in own)
     for order in orders:
-        shares.setdefault(tuple(sorted(order)), order)  # how far devices get depends on how often a rail is taken, not on its place
+        # How far devices get depends on how often a rail is taken and, unless a list holds them in their places, not on its place.
+        shares.setdefault(order if listed else tuple(sorted(order)), order)
     for order in shares.values():
         if all(shape.burden(order) <= least[shape] for shape in own):
             return order
@@ -203,13 +212,18 @@ def _common_order(shapes: Mapping[str, _Shape], wanted: int, problems: Problems)
     example = next(host for host, shape in shapes.items() if own[shape] == usual)
     for host, shape in shapes.items():
         if shape.burden(usual) > least[shape]:
+            whose = (
+                f"the devices {','.join(str(shape.devices[position]) for position in shape.given)} of {DEVICES}"
+                if shape.given
+                else "its devices"
+            )
             problems.add(
                 Gravity.ONE_HOST,
                 host,
                 "rail order",
-                f"its devices are nearest to the rails {', '.join(own[shape])}, in this order",
+                f"{whose} are nearest to the rails {', '.join(own[shape])}, in this order",
                 f"{', '.join(usual)} as on {example}: no order of rails suits both",
-                f"wire the hosts alike, or give the order by {NICS}",
+                f"{f'mend {DEVICES}' if listed else 'wire the hosts alike'}, or give the order by {NICS}",
             )
     return None
 
@@ -255,7 +269,7 @@ def _together(names: Sequence[str]) -> str:
 def _notes_of(host: HostWiring, order: HostOrder, request: Request) -> Iterable[str]:
     if not host.numbered:
         yield "the devices are counted by PCI address until a driver tells their numbers"
-    if order.visible_devices != tuple(sorted(device.index for device in host.devices))[: request.devices]:
+    if not host.given and order.visible_devices != tuple(sorted(device.index for device in host.devices))[: request.devices]:
         listed = ",".join(map(str, order.visible_devices))
         yield f"the devices are taken in the order {listed}, which is the order of the rails on all hosts"
     distances = [rank.distance for rank in order.ranks]

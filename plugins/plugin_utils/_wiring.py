@@ -11,7 +11,7 @@ from typing import Any
 from ._spec import RailChoice
 from ._values import Gravity, Problems
 
-RAILS = "cluster_rails"
+RAILS, DEVICES = "cluster_rails", "cluster_visible_devices"
 
 Network = IPv4Network | IPv6Network
 
@@ -58,6 +58,7 @@ class HostWiring:
 
     :ivar interfaces: all that carry traffic of their own: no loopback, no member of a bond or bridge.
     :ivar rails: names of the interfaces that the inventory says are rails; empty where the facts decide.
+    :ivar given: numbers of the devices in the order that the inventory gives; empty where the topology decides.
     :ivar numbered: whether the devices' numbers are known. Without a driver they are not; the devices are then counted by rising PCI
         address, which need not be how the driver will count.
     """
@@ -67,6 +68,7 @@ class HostWiring:
     interfaces: tuple[Interface, ...]
     rails: tuple[str, ...] = ()
     numbered: bool = True
+    given: tuple[int, ...] = ()
 
 
 def host_wiring(
@@ -75,6 +77,7 @@ def host_wiring(
     network: Mapping[str, Any],
     choices: Sequence[RailChoice],
     problems: Problems,
+    given: Sequence[int] = (),
 ) -> HostWiring | None:
     """The wiring of a host, from facts as the modules accelerator_info and network_info return them.
 
@@ -82,15 +85,16 @@ def host_wiring(
     :param network: its ``interfaces`` by name, each with ``kind``, ``master``, ``mac``, ``addresses``, ``path`` and ``numa_node``.
     :param choices: the interfaces that the inventory names as rails of this host; where it names none, the facts decide.
     :param problems: gets what contradicts itself or is not there; the result is then ``None``.
+    :param given: the numbers of the devices that the inventory lists, in its order.
     """
     devices = _devices(name, accelerator["devices"], problems)
     interfaces = _interfaces(network["interfaces"])
     named = _named(name, choices, interfaces, problems)
-    if devices is None or named is None:
+    if devices is None or named is None or not _has_devices(name, given, devices, problems):
         return None
     interfaces.update((choice, replace(interfaces[choice], rail=rail)) for choice, rail in named.items())
     numbered = all(_number(fact) is not None for fact in accelerator["devices"])
-    return HostWiring(name, devices, tuple(interfaces.values()), tuple(named), numbered)
+    return HostWiring(name, devices, tuple(interfaces.values()), tuple(named), numbered, tuple(given))
 
 
 def _devices(host: str, facts: Sequence[Mapping[str, Any]], problems: Problems) -> tuple[Device, ...] | None:
@@ -116,6 +120,17 @@ def _device(number: Any, fact: Mapping[str, Any]) -> Device:
 def _number(fact: Mapping[str, Any]) -> Any:
     """What the vendor's tool calls a device, or the minor number of its node: /dev/xpuN has N (a survey of a P800 host)."""
     return fact["minor"] if fact["index"] is None else fact["index"]
+
+
+def _has_devices(host: str, given: Sequence[int], devices: Sequence[Device], problems: Problems) -> bool:
+    """Whether the host has every device that the inventory lists."""
+    there = sorted(device.index for device in devices)
+    missing = [number for number in given if number not in there]
+    if missing:
+        observed = f"{', '.join(map(str, missing))} of the list {','.join(map(str, given))} is no device of the host"
+        expected = f"some of {', '.join(map(str, there)) or 'no devices'}"
+        problems.add(Gravity.ONE_HOST, host, DEVICES, observed, expected, f"mend {DEVICES}, or run topology.yml if the host has them now")
+    return not missing
 
 
 def _contradiction(host: str, observed: str, expected: str, remedy: str, problems: Problems) -> None:

@@ -58,13 +58,15 @@ def record_of(accelerator: Mapping[str, Any], network: Mapping[str, Any], named:
     return {"devices": [{key: device[key] for key in _DEVICE} for device in devices], "interfaces": interfaces}
 
 
-def wiring_of(name: str, record: HostRecord, choices: Sequence[RailChoice], problems: Problems) -> HostWiring | None:
+def wiring_of(
+    name: str, record: HostRecord, choices: Sequence[RailChoice], problems: Problems, given: Sequence[int] = ()
+) -> HostWiring | None:
     """The wiring of a host as it was recorded; ``None`` where it contradicts itself or the inventory, which ``problems`` gets."""
     interfaces = {
         interface: {**one, "kind": "recorded", "master": None, "addresses": list(map(_address, one["subnets"]))}
         for interface, one in record["interfaces"].items()
     }
-    return host_wiring(name, record, {"interfaces": interfaces}, choices, problems)
+    return host_wiring(name, record, {"interfaces": interfaces}, choices, problems, given)
 
 
 def _address(subnet: str) -> dict[str, Any]:

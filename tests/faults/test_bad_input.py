@@ -163,7 +163,7 @@ def test_a_port_that_another_program_holds(lab):
             check="port in use",
             observed=("8123 (api)", f"python3 (pid {pid}"),
             expected="free",
-            remedy="stop it, or give another port",
+            remedy="stop it, or choose another serve_port",
         )
     finally:
         lab.execute("node1", f"kill {pid}")

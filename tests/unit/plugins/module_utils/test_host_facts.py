@@ -96,16 +96,29 @@ def test_devices_are_told_from_files_and_from_nothing(tree):
 def test_an_engine_that_answers(tree):
     engine = Engine(
         version="20.10.24",
-        information={"DockerRootDir": "/data/docker"},
+        information={
+            "DockerRootDir": "/data/docker",
+            "Runtimes": {
+                "runc": {"path": "runc"},
+                "xpu": {"path": "/usr/bin/x"},
+                "old": {"path": "/opt/gone"},
+                "shim": {"runtimeType": "a"},
+            },
+            "DefaultRuntime": "old",
+        },
         get=[{"Id": "sha256:b"}, {"Id": "sha256:a"}],
         containers={"x": {}},
     )
-    found, containers = facts.engine(tree({}), engine)
+    found, containers = facts.engine(tree({"/usr/bin/x": ""}), engine)
     assert found == {
         "installed": True,
         "version": "20.10.24",
         "data_root": "/data/docker",
         "images": ["sha256:a", "sha256:b"],
+        "runtimes": {
+            "xpu": {"path": "/usr/bin/x", "there": True, "default": False},
+            "old": {"path": "/opt/gone", "there": False, "default": True},
+        },
         "error": None,
     }
     assert containers == {"x": {}}

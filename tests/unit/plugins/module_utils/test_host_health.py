@@ -108,6 +108,29 @@ def test_processes_of_an_engine_are_named_by_place_and_tell_no_argument(tree):
     assert "canary" not in str(found)
 
 
+def test_swap_areas(tree):
+    assert health.swaps(tree({})) is None
+    header = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    text = header + "/swap.img                               file\t\t8388604\t\t1024\t\t-2\n/dev/my\\040disk partition 4 0 -3\nnonsense\n"
+    assert health.swaps(tree({"/proc/swaps": text})) == [
+        {"path": "/swap.img", "bytes": 8388604 * 1024, "used_bytes": 1024 * 1024},
+        {"path": "/dev/my disk", "bytes": 4096, "used_bytes": 0},
+    ]
+    assert health.swaps(tree({"/proc/swaps": header})) == []
+
+
+def test_versions_of_packages(captured):
+    answer = "bash installed 5.2\nxpu-container-toolkit config-files 1.0.13-1\nlibxpu installed 1.0.5-1\n"
+    captured.answer("dpkg-query -W -f=${Package} ${db:Status-Status} ${Version}\\n", answer)
+    wanted = {"xpu-container-toolkit": "1", "libxpu": "1", "other": "1"}
+    assert health.package_versions(captured.tree, wanted) == {"libxpu": "1.0.5-1", "other": None, "xpu-container-toolkit": None}
+
+
+def test_without_dpkg_no_version_of_a_package_is_known(tree):
+    assert health.package_versions(tree({}), {"libxpu": "1"}) is None
+    assert health.package_versions(tree({}), {}) == {}
+
+
 def test_segments_know_whether_their_creator_lives(tree):
     text = """\
        key      shmid perms       size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime        rss       swap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _xpu_driver as driver
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,10 +53,10 @@ def test_part_numbers_of_a_host():
         ({}, "no card on the PCI bus"),
         ({"a": "B001"}, "B001"),
     ):
-        with pytest.raises(driver.UnfitError) as refused:
+        with pytest.raises(UnfitError) as refused:
             driver.judge_part_numbers(numbers, driver.MODULE_OPTIONS)
-        assert refused.value.observed == observed
-        assert refused.value.expected == f"one part number, of {VC}, {VD}"
+        assert refused.value.finding.observed == observed
+        assert refused.value.finding.expected == f"one part number, of {VC}, {VD}"
 
 
 def test_files_that_are_written_are_known_as_ours():
@@ -153,7 +154,7 @@ def test_a_name_of_a_package_comes_back(name, version):
 def test_a_part_number_is_one_or_refused(numbers):
     try:
         number = driver.judge_part_numbers(numbers, driver.MODULE_OPTIONS)
-    except driver.UnfitError:
+    except UnfitError:
         assert set(numbers.values()) not in ({VC}, {VD})
     else:
         assert set(numbers.values()) == {number}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _changes, _xpu_driver_host, _xpu_driver_modules
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._xpu_driver import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
 from ansible_collections.flagos.kunlunxin.plugins.modules import xpu_driver
 
 CAPTURES = Path(__file__).absolute().parents[1] / "module_utils" / "captures" / "xpu-smi"
@@ -198,7 +198,9 @@ class Host:
             self.commands.clear()
             with pytest.raises(UnfitError) as refused:
                 self.run(check=check, **params)
-            told.append((refused.value.check, refused.value.observed, refused.value.expected, refused.value.remedy))
+            told.append(
+                (refused.value.finding.check, refused.value.finding.observed, refused.value.finding.expected, refused.value.finding.remedy)
+            )
             assert self.commands == []
             assert self.files() == before
         assert told[0] == told[1]
@@ -276,7 +278,7 @@ def test_cards_that_turn_out_to_be_others_than_the_operator_named_are_refused(ho
     host.numbers = dict.fromkeys(ADDRESSES, VD)
     with pytest.raises(UnfitError) as refused:
         host.run(part_number=VC)
-    assert (refused.value.check, refused.value.observed, refused.value.expected) == ("XPU part numbers", VD, VC)
+    assert (refused.value.finding.check, refused.value.finding.observed, refused.value.finding.expected) == ("XPU part numbers", VD, VC)
 
 
 def test_a_run_that_was_killed_before_the_modules_were_loaded_anew_is_made_good(host):
@@ -380,7 +382,7 @@ def test_part_numbers_that_are_mixed_or_unknown(host, numbers, observed):
     host.numbers = dict(zip(ADDRESSES, numbers, strict=True))
     with pytest.raises(UnfitError) as refused:
         host.run()
-    assert (refused.value.check, refused.value.observed) == ("XPU part numbers", observed)
+    assert (refused.value.finding.check, refused.value.finding.observed) == ("XPU part numbers", observed)
     assert (host.root / CONF).read_text() == INSTALLER_CONF
     assert host.refused()[1] == observed
     assert host.refused(version="5.0.21.38")[1] == observed
@@ -439,7 +441,7 @@ def test_a_file_that_brings_another_version_than_it_was_said_to(host):
     host.brings = OLDER
     with pytest.raises(UnfitError, match=r"driver read back: 5\.0\.21\.21") as refused:
         host.run()
-    assert "as /proc/kunlun/version tells it" in refused.value.remedy
+    assert "as /proc/kunlun/version tells it" in refused.value.finding.remedy
 
 
 def test_an_installer_that_fails_leaves_the_old_driver_loaded_and_its_words(host):
@@ -448,7 +450,10 @@ def test_an_installer_that_fails_leaves_the_old_driver_loaded_and_its_words(host
     host.brings = None
     with pytest.raises(UnfitError) as refused:
         host.run(version=VERSION)
-    assert (refused.value.check, refused.value.observed) == ("XRE installer", "it ended with 3: ERROR: make failed in KERNELDIR")
+    assert (refused.value.finding.check, refused.value.finding.observed) == (
+        "XRE installer",
+        "it ended with 3: ERROR: make failed in KERNELDIR",
+    )
     assert host.loaded()[:2] == ["kunlun_peermem", "kunlun"]
     assert "cleaning up" in (host.root / "var/lib/state/driver/install.log").read_text()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections import Counter
 
 import pytest
@@ -13,6 +14,11 @@ from hypothesis import strategies as st
 
 RAILS = ("eth1", "eth2")
 SYSCTLS = {"arp_ignore": 0, "arp_announce": 0, "rp_filter": 0}
+
+# What every remedy names: a command, a playbook or a variable.
+CONCRETE = re.compile(
+    r"\b(?:ip (?:link|address|route|rule|neigh)|ethtool|iptables|nft|mlnx_qos|rdma\.yml|iputils-ping)\b|\b(?:rdma|cluster|preflight)_[a-z]+"
+)
 
 
 def plan_of(number, rails=RAILS):
@@ -96,7 +102,9 @@ class Cluster:
             for answer in answers:
                 for damage in self.damages:
                     damage(name, answer)
-        return [str(one.finding) for one in pairs.judge(self.plan, self.told, found)]
+        said = pairs.judge(self.plan, self.told, found)
+        assert all(CONCRETE.search(one.finding.remedy) for one in said)
+        return [str(one.finding) for one in said]
 
 
 @pytest.fixture
@@ -270,7 +278,7 @@ def test_exchanged_addresses_are_one_line(cluster):
     (line,) = cluster.lines()
     assert line == (
         "node4: rail eth1, eth2: eth1 has 10.0.2.4/24, eth2 has 10.0.1.4/24; expected eth1 in 10.0.1.0/24, eth2 in 10.0.2.0/24 as on the "
-        "other hosts; exchange their addresses, or their cables and names"
+        "other hosts; exchange their addresses, or their cables and names (rdma_macs)"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._flagscale import engine_arguments
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._inventory import SETTINGS
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._inventory import OF_A_HOST, SETTINGS
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._lookup import plan_of
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._placement import node_id, node_ranks
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._profile import RankRule
@@ -36,6 +36,9 @@ def clusters(draw: st.DrawFn) -> dict[str, Any]:
     }
     names = draw(st.permutations([f"node{index}" for index in range(len(found))]))
     hosts = {name: {"ansible_host": address, **cluster} for name, address in zip(names, found, strict=True)}
+    for host in hosts.values():
+        if draw(st.booleans()):
+            host["cluster_visible_devices"] = draw(st.permutations(range(16)))[:devices]
     return {"groups": {"cluster": list(names)}, "hostvars": hosts}
 
 
@@ -55,6 +58,13 @@ def test_every_rank_once_and_every_device_once(variables):
     assert shape == {
         (stage, tensor) for stage in range(layout["pipeline_parallel_size"]) for tensor in range(layout["tensor_parallel_size"])
     }
+
+
+@given(clusters())
+def test_a_list_of_devices_is_the_order_of_the_ranks(variables):
+    for host in plan_of(variables).hosts:
+        given = variables["hostvars"][host.name].get("cluster_visible_devices", range(len(host.devices)))
+        assert [rank.device for rank in host.ranks] == [f"/dev/xpu{number}" for number in given]
 
 
 @given(clusters())
@@ -83,7 +93,7 @@ def test_a_host_outside_the_group_changes_nothing(variables):
 @given(clusters())
 def test_collective_settings_are_equal_on_all_hosts(variables):
     plan = plan_of(variables).as_dict()
-    of_a_host = {"VLLM_HOST_IP", "RAY_OVERRIDE_NODE_ID_FOR_TESTING"}
+    of_a_host = {"VLLM_HOST_IP", "RAY_OVERRIDE_NODE_ID_FOR_TESTING", "CUDA_VISIBLE_DEVICES", "XPU_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
     shared = [{name: value for name, value in host["environment"].items() if name not in of_a_host} for host in plan["hosts"]]
     assert all(environment == shared[0] for environment in shared)
     assert all(host["nics"] == plan["hosts"][0]["nics"] and len(host["nics"]) == host["slots"] for host in plan["hosts"])
@@ -143,7 +153,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3),
     max_leaves=5,
 )
-readable = [*(setting.variable for setting in SETTINGS), "cluster_environment", "cluster_address", "ansible_host", "ansible_port"]
+readable = [*(setting.variable for setting in SETTINGS), *OF_A_HOST, "ansible_host", "ansible_port"]
 
 
 @settings(max_examples=300)

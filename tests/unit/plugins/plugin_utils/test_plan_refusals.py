@@ -63,6 +63,36 @@ LINES = [
         "cluster: cluster_rdma_nics: 'eth1,,eth2'; expected a list of network interfaces, such as [eth1, eth1, eth2, eth2]; mend cluster_rdma_nics",
     ),
     (
+        "device twice",
+        {"cluster_visible_devices": [0, 1, 2, 3, 4, 5, 6, 6]},
+        "host1, host2, host3, host4: cluster_visible_devices: 6 more than once (0,1,2,3,4,5,6,6); expected every device once;"
+        " mend cluster_visible_devices",
+    ),
+    (
+        "devices too few",
+        {"cluster_visible_devices": "3,2"},
+        "host1, host2, host3, host4: cluster_visible_devices: 2 devices (3,2); expected 8, which is what every host serves with;"
+        " list 8 devices, or set cluster_devices_per_host for all hosts",
+    ),
+    (
+        "devices by their paths",
+        {"cluster_visible_devices": ["/dev/xpu0", "/dev/xpu1"]},
+        "host1, host2, host3, host4: cluster_visible_devices: '/dev/xpu0'; expected a list of numbers of devices, each from 0 to 15,"
+        " such as [2, 3, 0, 1]; mend cluster_visible_devices",
+    ),
+    (
+        "no devices",
+        {"cluster_visible_devices": []},
+        "host1, host2, host3, host4: cluster_visible_devices: []; expected a list of numbers of devices, each from 0 to 15,"
+        " such as [2, 3, 0, 1]; mend cluster_visible_devices",
+    ),
+    (
+        "devices that the environment contradicts",
+        {"cluster_visible_devices": "1,0,2,3,4,5,6,7", "cluster_environment": {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}},
+        "host1, host2, host3, host4: cluster_environment.CUDA_VISIBLE_DEVICES: 0,1,2,3,4,5,6,7; expected 1,0,2,3,4,5,6,7,"
+        " the host's cluster_visible_devices; remove it: cluster_visible_devices fills it",
+    ),
+    (
         "too many devices",
         {"cluster_devices_per_host": 17},
         "cluster: cluster_devices_per_host: 17; expected a whole number from 1 to 16; mend cluster_devices_per_host",

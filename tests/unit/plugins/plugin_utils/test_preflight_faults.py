@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._serve_files import CONTAINER, LABEL_CLUSTER
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight as preflight
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _profile
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Needs
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Check, Fault, Needs, Severity, judged
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._wiring_record import record_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +53,7 @@ NEEDS = Needs(
     disk_margin_bytes=GIB,
 )
 OURS = {"name": CONTAINER, "labels": {LABEL_CLUSTER: "lab"}, "running": True, "image": "sha256:a", "environment": ENVIRONMENT}
+SERVED = {"others>host>engine>containers": [OURS]}
 OTHERS = {"name": "shop", "labels": {}, "running": True, "image": None, "environment": None}
 
 
@@ -120,7 +122,10 @@ def recorded():
 
 
 def judge(changes=None, needs=NEEDS, before="host", not_here=(), host="node3"):
-    """The verdict on the cluster with these changes; a path begins with plan, host, network or accelerator and changes ``host``."""
+    """The verdict on the cluster with these changes; a path begins with plan, host, network or accelerator and changes ``host``.
+
+    What begins with ``others`` changes all hosts but that one.
+    """
     made, answers = plan(), {name: sound(number) for number, name in enumerate(HOSTS, 1)}
     for path, value in (changes or {}).items():
         subject, _separator, rest = path.partition(">")
@@ -128,6 +133,9 @@ def judge(changes=None, needs=NEEDS, before="host", not_here=(), host="node3"):
             put(made, rest, value)
         elif subject == "environment":
             put(made["hosts"][HOSTS.index(host)]["environment"], rest, value)
+        elif subject == "others":
+            for other in HOSTS:
+                put(answers[other], rest, value if other != host else lambda there: there)
         else:
             put(answers[host], path, value)
     return preflight.judge(made, answers, dataclasses.replace(needs, before=before, wiring=recorded()), 105.0, not_here)
@@ -159,6 +167,14 @@ FAULTS = {
         )
     ],
     "main memory": [({"host>memory>total_bytes": GIB // 2}, "512 MiB in all; expected more than the 1 GiB", None, "error")],
+    "swap": [
+        (
+            {"host>swaps": [{"path": "/swap.img", "bytes": 8 * GIB, "used_bytes": GIB}]},
+            "/swap.img (8 GiB, 1 GiB in use); expected no swap; run swapoff -a",
+            None,
+            "warning",
+        )
+    ],
     "/dev/shm": [({"host>shm>size_bytes": GIB // 16}, "64 MiB; expected 1 GiB", "host", "error")],
     "shared memory in use": [
         (
@@ -179,7 +195,12 @@ FAULTS = {
     ],
     "open files": [
         ({"host>limits>login>nofile": 1000}, "a login may have 1000; expected 1024", "host", "error"),
-        ({"host>limits>engine>nofile": 1000}, "containers may have 1000; expected 1024; restart", "container_engine", "error"),
+        (
+            {"host>limits>engine>nofile": 1000},
+            "containers may have 1000; expected 1024; run systemctl restart docker",
+            "container_engine",
+            "error",
+        ),
     ],
     "process limit": [({"host>limits>tasks": {"/sys/fs/cgroup/x/pids.max": 512}}, "512 processes; expected max", None, "warning")],
     "clock": [({"host>clock>time": 50.0}, "at least 50 s behind the controller", None, "error")],
@@ -304,6 +325,31 @@ FAULTS = {
         ({"environment>BKCL_GID_INDEX": "7"}, "index 7 of eth1 is empty", None, "error"),
         (of_rail("gids", []), "no RoCE v2 entry with an IPv4 address of eth1", "rdma", "error"),
     ],
+    "RDMA settings": [
+        (
+            {"network>rdma_settings>different": [{"what": "pfc eth1", "now": "0,0,0,0,0,0,0,0", "wanted": "0,0,0,1,0,0,0,0"}]},
+            "pfc eth1 is 0,0,0,0,0,0,0,0; expected 0,0,0,1,0,0,0,0, as the stage rdma set it; run rdma.yml",
+            "rdma",
+            "warning",
+        ),
+        (
+            {
+                "network>rdma_settings>different": [
+                    {"what": "table 101", "now": "empty", "wanted": "10.0.1.0/24 dev eth1\ndefault via 10.0.1.9"}
+                ]
+            },
+            "table 101 is empty; expected 10.0.1.0/24 dev eth1; default via 10.0.1.9, as the stage",
+            "rdma",
+            "warning",
+        ),
+        ({"network>rdma_settings>starts_at_boot": False}, "flagos-kunlunxin-rdma.service does not start at boot", "rdma", "warning"),
+        (
+            {"network>rdma_settings>problem": "/x/batch.json is not what the stage rdma writes"},
+            "/x/batch.json is not what the stage rdma writes; expected the batch",
+            "rdma",
+            "warning",
+        ),
+    ],
     "network as read": [({"network>problems": ["ip route: line 3: x"]}, "ip route: line 3: x", None, "warning")],
     "accelerators": [
         ({"accelerator>devices": lambda there: there[:1]}, "1 on the PCI bus (0000:11:00.0); expected 2", None, "error"),
@@ -365,6 +411,20 @@ FAULTS = {
             "error",
         )
     ],
+    "container toolkit": [
+        (
+            {"host>packages>xpu-container-toolkit": None},
+            "xpu-container-toolkit is not installed; expected xpu-container-toolkit 1.0.13-1, which the stage driver brought",
+            "driver",
+            "warning",
+        ),
+        (
+            {"host>packages>libxpu-container1": "1.0.2-1"},
+            "libxpu-container1 is 1.0.2-1; expected libxpu-container1 1.0.5-1",
+            "driver",
+            "warning",
+        ),
+    ],
     "devices in use": [
         (
             {"accelerator>nodes>/dev/xpu0>owners": [process(container=OTHERS)]},
@@ -390,6 +450,20 @@ FAULTS = {
     "access control": [({"host>kernel>acs": ["0000:10:02.0", "0000:80:01.0"]}, "on at 0000:10:02.0; expected off", "rdma", "warning")],
     "container engine": [({"host>engine>version": None}, "installed, does not answer", "container_engine", "error")],
     "container engine version": [({"host>engine>version": "19.03.5"}, "19.03.5; expected 20.10", None, "error")],
+    "container runtime": [
+        (
+            {"host>engine>runtimes>xpu>there": False},
+            "the runtime xpu is /usr/bin/xpu-container-runtime, which is not there",
+            None,
+            "warning",
+        ),
+        (
+            {"host>engine>runtimes>xpu": {"path": "/usr/bin/xpu-container-runtime", "there": False, "default": True}},
+            "the default runtime xpu is /usr/bin/xpu-container-runtime, which is not there",
+            None,
+            "error",
+        ),
+    ],
     "registry": [({"host>registry>state": "unknown_ca"}, "registry lab:5443: unknown ca:", None, "error")],
     "image": [
         ({"host>image_receipt": {}, "host>filesystems>/var/lib/docker>available_bytes": 99 * GIB}, "not in the engine", "image", "error")
@@ -405,7 +479,7 @@ FAULTS = {
     "container name": [({"host>engine>containers": [{**OTHERS, "name": CONTAINER}]}, "is a container of someone else", None, "error")],
     "container environment": [
         (
-            {"host>engine>containers": [{**OURS, "environment": {**ENVIRONMENT, "BKCL_USE_RDMA": "0"}}]},
+            {**SERVED, "host>engine>containers": [{**OURS, "environment": {**ENVIRONMENT, "BKCL_USE_RDMA": "0"}}]},
             "has BKCL_USE_RDMA=0; expected BKCL_USE_RDMA=1; run serve.yml",
             "serve",
             "error",
@@ -466,6 +540,20 @@ FAULTS = {
             "error",
         )
     ],
+    "service": [
+        (
+            SERVED,
+            "flagos-kunlunxin-serve is not there; expected a container that runs, as on node1, node2, node4; run serve.yml",
+            "serve",
+            "error",
+        ),
+        (
+            {**SERVED, "host>engine>containers": [{**OURS, "running": False}]},
+            "flagos-kunlunxin-serve does not run; expected a container that runs",
+            "serve",
+            "error",
+        ),
+    ],
     "wiring": [
         (
             {"network>interfaces>eth1>mac": "0c:42:a1:00:00:99"},
@@ -505,6 +593,13 @@ HOSTS_OF = {
     "GLOO_SOCKET_IFNAME=bond0; expected eth0, the cluster's control": list(HOSTS),  # the plan's, for all
     "metal1, as has node": ["node1", "node3"],  # which of the two is wrong nobody can know
 }
+# What a remedy names: a playbook, a command, a file to edit, a variable or another option.
+CONCRETE = re.compile(
+    r"\b[a-z]+\.yml\b|/etc/\w+|\biommu=pt\b|\bno_proxy\b|\b(?:cluster|serve|preflight|host|driver|rdma|image|weights|ansible)_[a-z_]+"
+    r"|\b(?:systemctl|journalctl|hostnamectl|timedatectl|apt-mark|apt-get|docker|kill|ps|rm|fuser|swapoff|ipcrm|mlxconfig|ethtool|lspci|dmesg|chmod"
+    r"|iptables|xpu-smi|ip (?:link|address|route|rule))\b|\b(?:file|tool) on the host as the line names it\b"
+)
+OF_THIS_TEST = {one["name"] for one in PROFILE_CHECKS}
 CASES = [(check, *case) for check, cases in FAULTS.items() for case in cases]
 
 
@@ -517,9 +612,10 @@ def test_a_sound_cluster_has_no_fault_and_every_check_that_can_look_passes():
     verdict = judge(before="verify")
     assert verdict.judgements == []
     everywhere = {check for check, hosts in verdict.passed.items() if hosts == list(HOSTS)}
-    # Pins that are not given, and versions that are compared instead.
-    assert {check for check, _why in verdict.unread} == {"driver version", "firmware", "RDMA rate"}
-    assert everywhere == set(preflight.names(plan())) - set(preflight.SOURCES) - {"driver version", "firmware", "RDMA rate"}
+    # Pins that are not given, and versions that are compared instead; a service that nobody has started.
+    nothing_to_say = {"driver version", "firmware", "RDMA rate", "service"}
+    assert {check for check, _why in verdict.unread} == nothing_to_say
+    assert everywhere == set(preflight.names(plan())) - set(preflight.SOURCES) - nothing_to_say
 
 
 @pytest.mark.parametrize(("check", "changes", "words", "stage", "severity"), CASES, ids=[f"{case[0]}: {case[2][:40]}" for case in CASES])
@@ -532,10 +628,34 @@ def test_a_fault_is_found_on_its_host_with_its_cause(check, changes, words, stag
     assert words in str(mine[0].finding)
     assert (mine[0].stage, str(mine[0].severity)) == (stage, severity)
     assert mine[0].evidence
-    assert mine[0].finding.remedy
+    assert check in OF_THIS_TEST or CONCRETE.search(mine[0].finding.remedy)
     assert {(one.check, one.finding.host) for one in found if one.check != check} <= {
         (other, "node3") for other in COMPANIONS.get(check, ())
     }
+
+
+def test_every_check_states_what_establishes_it_and_its_faults_say_so():
+    """A stage that no fault names would be a promise that nothing keeps."""
+    for name, check in preflight.stated(plan()).items():
+        said = {stage for _changes, _words, stage, _severity in FAULTS[name]} - {None}
+        unsaid = {"wiring": {"host"}}.get(name, set())  # said only where nothing is recorded
+        assert (name, said | unsaid) == (name, set(check.establishes))
+        assert set(check.establishes) <= set(STAGES)
+        worst = "error" if "error" in {severity for *_rest, severity in FAULTS[name]} else "warning"
+        assert (name, check.severity) == (name, worst)
+
+
+@pytest.mark.parametrize("fault", [Fault("x", "y", "z", "rdma"), Fault("x", "y", "z", "host")])
+def test_a_fault_may_not_say_what_its_check_does_not_state(fault):
+    with pytest.raises(ValueError, match=r"states \('host',\), warning and says"):
+        judged(Check("c", "s", lambda view: iter(()), ("host",), Severity.WARNING), "node1", fault)
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for name in _profile.names() for entry in _profile.load(name).checks], ids=lambda entry: entry["name"]
+)
+def test_the_remedies_of_profiles_name_an_option(entry):
+    assert CONCRETE.search(entry["remedy"])
 
 
 @pytest.mark.parametrize("check", FAULTS)
@@ -554,6 +674,7 @@ def test_what_runs_is_no_finding():
     ours = process(unit="flagos-kunlunxin-serve.service", container=OURS)
     verdict = judge(
         {
+            **SERVED,
             "host>engine>containers": [OURS],
             "host>listeners": [{"port": 2222, "address": "::", **ours}],
             "host>processes": [dict(ours, part="raylet"), dict(ours, part="EngineCore")],

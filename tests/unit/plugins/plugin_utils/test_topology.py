@@ -44,6 +44,13 @@ def place(machine: Data, text: str) -> dict[str, Any]:
     return {"pci": path[-1], "path": path, "numa_node": machine["buses"][bus]["numa"]}
 
 
+def listed_devices(given: Data) -> dict[str, list[int]]:
+    """The lists of devices that the inventory of a wiring gives, by host."""
+    return {
+        name: host["visible_devices"] for name, host in given["hosts"].items() if not isinstance(host, str) and "visible_devices" in host
+    }
+
+
 def devices(machine: Data) -> list[dict[str, Any]]:
     return [{"index": index, "minor": index, **place(machine, text)} for index, text in machine["devices"].items()]
 
@@ -72,10 +79,12 @@ def interface(kind: str, mac: str, where: Data, subnet: str | None = None, numbe
     return {"kind": kind, "mac": mac, "master": None, "bond": None, "addresses": addresses, **where}
 
 
-def planned(found: Facts, request: Request, choices: Sequence[RailChoice] = ()) -> tuple[Topology | None, list[str]]:
+def planned(
+    found: Facts, request: Request, choices: Sequence[RailChoice] = (), given: Mapping[str, Sequence[int]] | None = None
+) -> tuple[Topology | None, list[str]]:
     """The plan of hosts with these facts, and the lines of its problems."""
     problems = Problems()
-    hosts = [host_wiring(name, host, host, choices, problems) for name, host in found.items()]
+    hosts = [host_wiring(name, host, host, choices, problems, (given or {}).get(name, ())) for name, host in found.items()]
     result = None if None in hosts else topology([host for host in hosts if host], request, problems)
     return result, [str(finding) for finding in problems.findings()]
 
@@ -94,7 +103,7 @@ def test_wiring_gives_what_was_derived_by_hand(name):
     expected, found = given["expected"], facts(given)
     assert len(given["reasoning"]) > 200
     for group in given.get("groups", [list(found)]):
-        result, problems = planned({host: found[host] for host in group}, request)
+        result, problems = planned({host: found[host] for host in group}, request, given=listed_devices(given))
         assert problems == [" ".join(line.split()) for line in expected.get("problems", [])]
         if "every_host" not in expected:
             assert result is None
@@ -117,13 +126,14 @@ def test_wiring_gives_what_was_derived_by_hand(name):
 def test_rank_env_of_a_wiring_is_what_was_derived_by_hand(name, tmp_path, p800, plan):
     """From the recorded facts to the environment of every container and the NIC of every rank."""
     given = wiring(name)
-    request, expected, found = given["request"], given["expected"], facts(given)
+    request, expected, found, lists = given["request"], given["expected"], facts(given), listed_devices(given)
     for group in given.get("groups", [list(found)]):
         record = {host: record_of(found[host], found[host], [request["control_interface"], *request.get("nics", ())]) for host in group}
         path = tmp_path / "cluster.topology.json"
         path.write_text(render(record))
         inventory = p800(
             len(found),
+            own={host: {"cluster_visible_devices": numbers} for host, numbers in lists.items()},
             cluster_topology_file=str(path),
             cluster_devices_per_host=request["devices"],
             cluster_control_interface=request["control_interface"],
@@ -148,7 +158,12 @@ def test_rank_env_of_a_wiring_is_what_was_derived_by_hand(name, tmp_path, p800, 
             assert ("XPU_VISIBLE_DEVICES" in values, "CUDA_DEVICE_ORDER" in values) == (reordered, reordered)
             if reordered:
                 assert values["XPU_VISIBLE_DEVICES"].value == order["visible_devices"]
-                assert values["CUDA_VISIBLE_DEVICES"].origin == "topology"
+                assert values["CUDA_VISIBLE_DEVICES"].origin == ("inventory" if host.name in lists else "topology")
+            if host.name in lists:
+                assert (values["CUDA_VISIBLE_DEVICES"].origin, values["CUDA_VISIBLE_DEVICES"].reason) == (
+                    "inventory",
+                    "cluster_visible_devices",
+                )
             for rank, nic, device in zip(host.ranks, order["nics"].split(","), order["visible_devices"].split(","), strict=True):
                 (own,) = (value for value in made.rank_environment(host, rank) if value.name == "NIC")
                 assert (own.value, rank.device) == (nic, f"/dev/xpu{device}")
@@ -204,6 +219,14 @@ def test_the_inventorys_list_may_turn_the_devices_around():
     result, problems = planned(model_card(), Request(8, "eth0", nics=nics))
     assert problems == []
     assert {(order.nics, order.visible_devices) for order in result.hosts.values()} == {(nics, (6, 7, 4, 5, 2, 3, 0, 1))}
+
+
+def test_lists_of_devices_and_of_interfaces_are_taken_as_they_are_together_and_what_it_costs_is_said():
+    """host1 takes the far pair of XPUs for eth1; nobody is asked whether that is wise, and every rank says what it costs."""
+    result, problems = planned(model_card(), Request(2, "eth0", nics=("eth1", "eth1")), given={"host1": (4, 5)})
+    assert (problems, result.hosts["host1"].visible_devices, result.hosts["host2"].visible_devices) == ([], (4, 5), (0, 1))
+    assert result.hosts["host1"].ranks[0].reason == ("device 4 and eth1 on rail 10.1.1.0/24 are SYS: on different NUMA nodes")
+    assert result.notes == ("host1: not every device has its interface at the same switch: SYS,SYS",)
 
 
 def test_without_a_driver_devices_are_counted_by_pci_address():

@@ -78,6 +78,13 @@ def plan(hosts: list[HostWiring], devices: int | None = None, nics: tuple[str, .
     return topology(hosts, request, problems), problems
 
 
+@st.composite
+def lists(draw: st.DrawFn, hosts: list[HostWiring], wanted: int) -> list[HostWiring]:
+    """The hosts, some of which are given the order of their devices."""
+    numbers = st.permutations([device.index for device in hosts[0].devices]).map(lambda order: tuple(order[:wanted]))
+    return [replace(host, given=draw(st.just(()) | numbers)) for host in hosts]
+
+
 def orders(result: Topology | None) -> Any:
     return None if result is None else ({name: result.hosts[name] for name in sorted(result.hosts)}, result.rails)
 
@@ -92,6 +99,7 @@ def classes(host: HostWiring) -> list[list[int]]:
 @given(clusters(), st.data())
 def test_an_order_is_whole_and_the_same_on_all_hosts(hosts, data):
     wanted = data.draw(st.integers(1, len(hosts[0].devices)))
+    hosts = data.draw(st.just(hosts) | lists(hosts, wanted))
     result, problems = plan(hosts, wanted)
     if result is None:
         assert {finding.check for finding in problems.findings()} == {"rail order"}
@@ -101,6 +109,7 @@ def test_an_order_is_whole_and_the_same_on_all_hosts(hosts, data):
     assert len(result.rails) == wanted
     for host in hosts:
         order = result.hosts[host.name]
+        assert order.visible_devices == (host.given or order.visible_devices)
         assert len(set(order.visible_devices)) == len(order.visible_devices) == len(order.nics) == wanted
         assert set(order.visible_devices) <= {device.index for device in host.devices}
         subnets = {interface.name: str(interface.subnets[0]) for interface in host.interfaces}
@@ -127,6 +136,7 @@ def test_hosts_that_differ_in_numbers_only_always_have_an_order_and_equal_shares
 @given(clusters(), st.randoms(), st.data())
 def test_the_order_of_facts_changes_nothing(hosts, random, data):
     wanted = data.draw(st.integers(1, len(hosts[0].devices)))
+    hosts = data.draw(st.just(hosts) | lists(hosts, wanted))
     shuffled = [
         replace(
             host,
@@ -178,6 +188,27 @@ def test_a_list_of_the_inventory_is_what_every_host_gets(hosts, data):
     result, problems = plan(hosts, len(nics), nics)
     assert not problems
     assert {order.nics for order in result.hosts.values()} == {nics}
+
+
+@given(clusters(), st.data())
+def test_lists_of_devices_and_interfaces_are_what_every_host_gets(hosts, data):
+    names = [interface.name for interface in hosts[0].interfaces if interface.name != "eth0"]
+    nics = tuple(data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=len(hosts[0].devices))))
+    hosts = data.draw(lists(hosts, len(nics)))
+    result, problems = plan(hosts, len(nics), nics)
+    assert not problems
+    for host in hosts:
+        order = result.hosts[host.name]
+        assert (order.nics, order.visible_devices) == (nics, host.given or order.visible_devices)
+        assert len(set(order.visible_devices)) == len(nics)
+
+
+@given(clusters(most_hosts=1), st.data())
+def test_one_hosts_list_of_devices_always_has_an_order(hosts, data):
+    """A list alone contradicts nothing: the rails follow its devices."""
+    (host,) = data.draw(lists(hosts, data.draw(st.integers(1, len(hosts[0].devices)))))
+    result, problems = plan([host], len(host.given) or None)
+    assert (bool(problems), result.hosts[host.name].visible_devices) == (False, host.given or tuple(range(len(host.devices))))
 
 
 @given(clusters(most_hosts=3, most_devices=5))
