@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--remember", type=Path, metavar="FILE", help="leave out the cases that FILE names, and add those that pass")
+    parser.addoption("--remember", type=Path, metavar="FILE", help="add the names of the cases that pass to FILE")
+    parser.addoption("--skip-remembered", action="store_true", help="leave out the cases that this file names")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     memory = config.getoption("remember")
-    if not memory or not memory.exists():
+    if not config.getoption("skip_remembered") or not memory or not memory.exists():
         return
     done = set(memory.read_text().splitlines())
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])

@@ -6,8 +6,8 @@
     tests/run.py --list
 
 A step's output goes to artifacts/tests/STEP.log; what failed is also printed. The lab is made once, by the step `lab`;
-scenarios and cases share it in the order of the site's own stages. With `--full`, steps and single pytest cases that passed
-are remembered under the hash of the tree, so that the same command goes on where it was stopped and nothing else is trusted.
+scenarios and cases share it in the order of the site's own stages. Steps and single pytest cases that
+passed are remembered under the hash of the tree: `--full` goes on where either command was stopped, and trusts nothing else.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Step:
     """One step: its name, the group it is asked for by, and what runs it with the file for its output.
 
     :ivar only_full: left out of `make test`, which has to fit in its time; runs with `--full` or when it is named.
+    :ivar grows: it does more with `--full`, so that only its single cases can be remembered without.
     """
 
     name: str
@@ -93,14 +94,15 @@ class Step:
     run: Callable[[Context, Path], Outcome]
     needs_lab: bool = False
     only_full: bool = False
+    grows: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What the steps share: whether every case is wanted, and the file with the cases that passed before."""
+    """What the steps share: whether every case is wanted, and the file that passed cases are remembered in."""
 
     full: bool
-    remembered: Path | None
+    passed: Path
 
 
 def execute(command: list[str | Path], log: Path, cwd: Path = ROOT) -> int:
@@ -137,14 +139,11 @@ def pytest(*selection: str) -> Callable[[Context, Path], Outcome]:
     def run(context: Context, log: Path) -> Outcome:
         report = log.with_suffix(".xml")
         report.unlink(missing_ok=True)
-        options = [f"--junitxml={report}"]
-        if not context.full:
-            options += ["-m", "not full"]
-        if context.remembered:
-            options += [f"--remember={context.remembered}"]
+        options = [f"--junitxml={report}", f"--remember={context.passed}"]
+        options += ["--skip-remembered"] if context.full else ["-m", "not full"]
         status = execute([sys.executable, "-m", "pytest", *options, *selection], log)
         outcome = junit(report) if report.exists() else Outcome()
-        everything_remembered = status == 5 and context.remembered is not None
+        everything_remembered = status == 5 and context.full
         if status and not outcome.failed and not everything_remembered:
             outcome += Outcome(failed=1)  # a crash, or no case found, is a failure
         return outcome
@@ -225,19 +224,20 @@ STEPS = (
     ),
     Step("ansible-lint", "lint", command(BIN / "ansible-lint", "--offline", "--profile", "production", "--strict")),
     Step("changelog", "lint", command(BIN / "antsibull-changelog", "lint")),
-    Step("unit", "unit", pytest("tests/unit", f"--ignore={ENROL}")),
-    Step("ansible-test-units", "collection", ansible_test("units", "--venv", "--python", PYTHON)),
+    Step("unit", "unit", pytest("tests/unit", f"--ignore={ENROL}"), grows=True),
+    # The same cases again, as ansible-test runs them.
+    Step("ansible-test-units", "collection", ansible_test("units", "--venv", "--python", PYTHON), only_full=True),
     Step("ansible-test-sanity", "collection", ansible_test("sanity", "--venv", "--python", PYTHON, "--junit")),
     Step("lab", "lab", command(PLAYBOOK, "playbooks/lab.yml"), needs_lab=True),
-    Step("enrol", "integration", pytest(ENROL), needs_lab=True),
+    Step("enrol", "integration", pytest(ENROL), needs_lab=True, grows=True),
     *map(molecule, SCENARIOS_BEFORE),
     # From fresh hosts; killed on its way up and let through at last: from here on the site serves.
-    Step("p800", "integration", pytest(*P800), needs_lab=True),
-    Step("way-up", "integration", pytest(*WAY_UP), needs_lab=True),
+    Step("p800", "integration", pytest(*P800), needs_lab=True, grows=True),
+    Step("way-up", "integration", pytest(*WAY_UP), needs_lab=True, grows=True),
     Step("site", "integration", command(PLAYBOOK, "site.yml", "--inventory", "inventory/"), needs_lab=True),
-    Step("integration", "integration", pytest("tests/integration", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True),
+    Step("integration", "integration", pytest("tests/integration", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True, grows=True),
     *map(molecule, SCENARIOS_SERVING),
-    Step("faults", "faults", pytest("tests/faults", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True),
+    Step("faults", "faults", pytest("tests/faults", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True, grows=True),
 )
 
 
@@ -258,7 +258,7 @@ def chosen(only: list[str], full: bool) -> list[Step]:
 
 
 class Memory:
-    """The steps of this very tree that passed before; kept only for `--full`."""
+    """The steps of this very tree that passed before."""
 
     def __init__(self, tree: str) -> None:
         self._steps = MEMORY / f"{tree}.json"
@@ -292,9 +292,9 @@ class Row:
     outcome: Outcome
 
 
-def run_step(step: Step, context: Context, memory: Memory | None) -> Row:
+def run_step(step: Step, context: Context, memory: Memory) -> Row:
     """Run one step, or take what it came to before."""
-    before = memory.recall().get(step.name) if memory else None
+    before = memory.recall().get(step.name) if context.full else None
     # The lab is what later steps stand on: its play settles in seconds what is still there.
     if before and step.name != "lab":
         print(f"{step.name}: {before} (passed before)", flush=True)
@@ -307,13 +307,13 @@ def run_step(step: Step, context: Context, memory: Memory | None) -> Row:
     seconds = time.monotonic() - started
     if outcome.failed:
         show_failure(log)
-    elif memory:
+    elif context.full or not step.grows:
         memory.keep(step.name, outcome)
     print(f"{step.name}: {outcome} ({seconds:.0f} s)", flush=True)
     return Row(step.name, round(seconds, 1), outcome)
 
 
-def run_all(steps: list[Step], context: Context, memory: Memory | None) -> list[Row]:
+def run_all(steps: list[Step], context: Context, memory: Memory) -> list[Row]:
     """Run the steps: what needs no lab goes on beside the lab and its first scenarios, which mostly wait for hosts and downloads."""
 
     def without_lab() -> list[Row]:
@@ -345,10 +345,10 @@ def main() -> int:
             print(f"{step.group:12} {step.name}")
         return 0
 
-    memory = Memory(tree_hash()) if arguments.full else None
+    memory = Memory(tree_hash())
     LOGS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    table = run_all(steps, Context(arguments.full, memory.cases if memory else None), memory)
+    table = run_all(steps, Context(arguments.full, memory.cases), memory)
     total = sum((row.outcome for row in table), Outcome())
 
     seconds = time.monotonic() - began

@@ -83,12 +83,12 @@ def finishes() -> None:
     assert Service.of().chat("Hello").strip()
 
 
-def test_killed_three_times_on_the_way_up(lab):
-    """From fresh hosts: killed in three stages one after the other, and then let through."""
+def test_killed_twice_on_the_way_up(lab):
+    """From fresh hosts: killed in two stages one after the other, and then let through."""
     lab.reset(*lab.hosts)
     chosen = random.Random(SEED)
     names = list(STAGES)
-    for stage in sorted(chosen.sample(names[1:5], 3), key=names.index):
+    for stage in sorted(chosen.sample(names[1:5], 2), key=names.index):
         shortest, longest = STAGES[stage]
         kill_in(stage, chosen.uniform(shortest, min(longest, 6)))
     finishes()

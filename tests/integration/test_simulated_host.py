@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from clone import BIN, ROOT, play
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.full]
 
 HOST = "node4"
 SIMULATORS = ROOT / "tests" / "simulators"

@@ -98,7 +98,9 @@ def from_wheel(source, tmp_path_factory):
     return environment
 
 
-@pytest.fixture(params=["from_tarball", "from_wheel", pytest.param("from_tarball_on_the_oldest_core", marks=pytest.mark.full)])
+@pytest.fixture(
+    params=["from_tarball", *(pytest.param(f"from_{way}", marks=pytest.mark.full) for way in ("wheel", "tarball_on_the_oldest_core"))]
+)
 def installed(request):
     return request.getfixturevalue(request.param)
 
