@@ -101,15 +101,15 @@ def test_our_file_adds_to_what_is_there():
 CONFIGURATION = """
 ### BEGIN /etc/grub.d/10_linux ###
 menuentry 'Debian GNU/Linux' --class debian {
-	linux	/boot/vmlinuz-6.1.0-18-amd64 root=UUID=0a ro  quiet
-	initrd	/boot/initrd.img-6.1.0-18-amd64
+TABlinuxTAB/boot/vmlinuz-6.1.0-18-amd64 root=UUID=0a ro  quiet
+TABinitrdTAB/boot/initrd.img-6.1.0-18-amd64
 }
-	linuxefi /boot/vmlinuz-6.1.0-18-amd64 root=UUID=0a ro single
+TABlinuxefi /boot/vmlinuz-6.1.0-18-amd64 root=UUID=0a ro single
 ### END /etc/grub.d/10_linux ###
 ### BEGIN /etc/grub.d/30_os-prober ###
-	linux /boot/vmlinuz-other root=/dev/sdb1
+TABlinux /boot/vmlinuz-other root=/dev/sdb1
 ### END /etc/grub.d/30_os-prober ###
-"""
+""".replace("TAB", "\t")
 
 
 def test_other_systems_entries_are_not_ours_to_judge():

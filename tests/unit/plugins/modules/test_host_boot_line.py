@@ -13,7 +13,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import Unf
 from ansible_collections.flagos.kunlunxin.plugins.modules import host_boot_line
 
 WANTED = ["iommu=pt", "nokaslr"]
-RUNNING = ["root=/dev/sda1", "ro"]
+RUNNING = ("root=/dev/sda1", "ro")
 
 
 class Host:
