@@ -94,7 +94,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _boot_befo
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _boot_line as boot
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, file_change, read_text, removal, settle
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError, unfit
 
 GRUB_DEFAULTS = "/etc/default/grub"
 GRUB_FOLDER = "/etc/default/grub.d"
@@ -129,16 +129,14 @@ class Grub(object):
 
     def present(self, wanted):
         if self._unread:
-            raise UnfitError(CHECK, self._unread[0], "words between quotes", "write the value out, so that it can be compared")
+            raise unfit(CHECK, self._unread[0], "words between quotes", "write the value out, so that it can be compared")
         for name in boot.GRUB_VARIABLES:
             for theirs in self._owners[name]:
                 where = [path for path, text in self._texts.items() if theirs in text]
                 _refuse_rivals(theirs, wanted, "%s in %s" % (name, where[-1] if where else GRUB_DEFAULTS))
         entries = boot.grub_entries(read_text(GRUB_CONFIGURATION))
         if not entries:
-            raise UnfitError(
-                CHECK, "%s boots no kernel" % GRUB_CONFIGURATION, "entries that update-grub made", "see how this host is booted"
-            )
+            raise unfit(CHECK, "%s boots no kernel" % GRUB_CONFIGURATION, "entries that update-grub made", "see how this host is booted")
         added = boot.missing(self._owners[boot.GRUB_VARIABLES[0]], wanted)
         changes = file_change(self._path, self._text, boot.grub_file(added)) if added else removal(self._path, self._text)
         if changes or self._is_owed() or any(boot.missing(entry, wanted) for entry in entries):
@@ -180,7 +178,7 @@ class Grubby(object):
     def _read(self):
         kernels = boot.grubby_kernels(self._module.run_command([self._program, "--info=ALL"], check_rc=True)[1])
         if not kernels:
-            raise UnfitError(CHECK, "grubby --info=ALL names no kernel", "one at least", "see how this host is booted")
+            raise unfit(CHECK, "grubby --info=ALL names no kernel", "one at least", "see how this host is booted")
         return kernels
 
     def present(self, wanted):
@@ -233,15 +231,13 @@ def _shown(parameters):
 def _refuse_rivals(theirs, wanted, where):
     for ours in wanted:
         if boot.contradict(ours, theirs):
-            raise UnfitError(
-                CHECK, "%s has %s" % (where, theirs), ours, "take out the one that is not meant: there, or in host_boot_parameters"
-            )
+            raise unfit(CHECK, "%s has %s" % (where, theirs), ours, "take out the one that is not meant: there, or in host_boot_parameters")
 
 
 def _refuse_missing(parameters, wanted, where):
     lost = boot.missing(parameters, wanted)
     if lost:
-        raise UnfitError(CHECK, "%s is without %s" % (where, " ".join(lost)), "all that was asked for", "see what overrules it there")
+        raise unfit(CHECK, "%s is without %s" % (where, " ".join(lost)), "all that was asked for", "see what overrules it there")
 
 
 def loader_of(module, record):
@@ -254,7 +250,7 @@ def loader_of(module, record):
 
 
 def unknown_loader(subject):
-    return UnfitError(CHECK, "neither update-grub nor grubby", "one of them", "%s by hand on this host" % subject)
+    return unfit(CHECK, "neither update-grub nor grubby", "one of them", "%s by hand on this host" % subject)
 
 
 def present(module, running):
@@ -262,7 +258,7 @@ def present(module, running):
     wanted = module.params["parameters"]
     wrong = boot.unusable(wanted)
     if wrong:
-        raise UnfitError("boot parameters", wrong[0], wrong[1], "mend host_boot_parameters")
+        raise unfit("boot parameters", wrong[0], wrong[1], "mend host_boot_parameters")
     path = earlier.path_of(module.params["state_dir"])
     text = read_text(path)
     record = earlier.read(text)
