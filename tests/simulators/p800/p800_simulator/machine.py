@@ -20,6 +20,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {DRIVER: (), PEER: (DRIVER,), XDR: (DRIVER,)
 XPU_MAJOR, CONTROL_MINOR, XDR_MAJOR = 195, 255, 236  # 195 and 255: the host survey; a number for xdrdrv is nowhere told
 MEMORY_MIB, L3_MIB = 98304, 96
 CPUS = {0: "0-51,104-155", 1: "52-103,156-207"}  # envinit's example of topo -m
+ALL_CPUS = "0-207"
 
 XPU_SPEED, XPU_GENERATION = "16.0 GT/s PCIe", 4  # zstack's sample: Max 4
 NIC_SPEED = "32.0 GT/s PCIe"

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .places import Places
 from .tree import File, put
@@ -34,6 +34,7 @@ class Runtime:
     :ivar rings: ``{"rx", "tx"}`` by interface.
     :ivar written: content of writable files of sysfs, by path.
     :ivar tos: what cma_roce_tos set, by RDMA device.
+    :ivar registers: fields that mlxreg set, by the function's address and the register.
     :ivar log: lines that were added to the kernel's log.
     """
 
@@ -45,6 +46,7 @@ class Runtime:
     rings: Dict[str, Dict[str, int]] = field(default_factory=dict)
     written: Dict[str, str] = field(default_factory=dict)
     tos: Dict[str, int] = field(default_factory=dict)
+    registers: Dict[str, Dict[str, int]] = field(default_factory=dict)
     log: List[str] = field(default_factory=list)
 
 
@@ -63,6 +65,7 @@ class State:
     :ivar faults: parameters by the fault's name.
     :ivar boot_id: of the boot that ``runtime`` belongs to.
     :ivar seen: what was read in the overlay's writable files, by path; it is not kept.
+    :ivar received: what programs wrote to them and is new, as paths and texts; it is not kept.
     """
 
     wiring: Dict[str, Any]
@@ -85,6 +88,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.seen: Dict[str, bytes] = {}
+        self.received: List[Tuple[str, str]] = []
 
     def load(self, name: str) -> None:
         """A module whose file is there gets into the kernel."""
