@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from clone import ROOT, Play, play
 
 pytestmark = pytest.mark.lab
@@ -19,6 +21,10 @@ EXAMPLE = ROOT / "examples" / "p800"
 RENDERED = ("--extra-vars", json.dumps({"serve_state": "rendered"}))
 SERVE = "/var/lib/flagos-kunlunxin/serve"
 # What is the driver's, the RDMA stage's and the host stage's to change. The stages' own state stays, as a record without effect.
+# What each simulator is told, by knob of the role rdma. Firmware and packages keep theirs over a boot.
+RDMA_COMMANDS = yaml.safe_load((Path(__file__).parent / "rdma_commands.yml").read_text())
+KEPT_OVER_A_BOOT = ("rdma_ethernet_adapters", "rdma_ofed_version")
+QUESTION = re.compile(r"(mlnx_qos -i|cma_roce_tos -d|setpci -s \S+) [^ =]+|ethtool -[giPS] \S+|mlxconfig .* query|mlxreg .* --get --yes")
 STATE_OF_A_HOST = """
 find /etc /usr/local /usr/src /usr/lib/modules /root -xdev -type f -print0 | grep -zv 'ld.so.cache\\|.pyc$' | sort -z | xargs -0 sha256sum
 find /etc /usr/local /usr/src /usr/lib/modules -xdev -type l -printf '%p %l\\n' | sort
@@ -33,6 +39,24 @@ def run(playbook: str, *options: str) -> Play:
     ended = play(playbook, "--inventory", str(SIMULATORS / "inventory"), *options, inventory=EXAMPLE, capture=True)
     assert ended.status == 0, ended.output
     return ended
+
+
+def commands_of_rdma(lab, host: str, after: int = 0) -> list[str]:
+    """What the simulator of a host was told to change of its adapters, buses and kernel, questions left out.
+
+    :param after: lines of its log that are not looked at.
+    """
+    programs = {line.split(maxsplit=1)[0] for lines in RDMA_COMMANDS.values() for line in lines}
+    entries = map(json.loads, lab.execute(host, "cat /var/lib/p800-simulator/commands.log").splitlines()[after:])
+    calls = [(entry["program"], entry["argv"]) for entry in entries if entry["program"] in programs]
+    # The files of an adapter are below its place on the bus.
+    said = [
+        f"write {argv[1]} to {re.sub('^/sys/devices/.*/(net|infiniband)/', r'/sys/class/\1/', argv[0])}"
+        if program == "write"
+        else " ".join([program, *argv])
+        for program, argv in calls
+    ]
+    return [line for line in said if not QUESTION.fullmatch(line)]
 
 
 def materials(lab) -> None:
@@ -50,7 +74,8 @@ def bare(lab):
     for name in ("cluster.lock.yml", "cluster.topology.json"):
         (lab.root / "simulated" / name).unlink(missing_ok=True)
     materials(lab)
-    run("tests/simulators/install.yml")
+    # As machines are delivered: the kernel switches access control services on.
+    run("tests/simulators/install.yml", "--extra-vars", json.dumps({"p800_simulator_faults": ["acs-on"]}))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +106,14 @@ def test_from_bare_hosts_to_rendered_documents(rendered, lab):
     assert [device["index"] for device in record["p800-1"]["devices"]] == list(range(8)), "the driver's numbers are recorded"
 
 
+def test_every_knob_of_rdma_that_the_lab_lacks_reaches_the_simulator(rendered, lab):
+    for host in lab.hosts:
+        received, kernel = commands_of_rdma(lab, host), lab.execute(host, "uname -r").strip()
+        wanted = {knob: [line.format(kernel=kernel) for line in lines] for knob, lines in RDMA_COMMANDS.items()}
+        assert {knob: [line for line in lines if line in received] for knob, lines in wanted.items()} == wanted, host
+        assert sorted(received) == sorted(line for lines in wanted.values() for line in lines), host
+
+
 def test_a_second_run_changes_nothing(rendered):
     ended = run("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output
@@ -98,12 +131,15 @@ def test_a_restarted_host_is_as_it_was(rendered, lab):
         "ip -4 rule; ip route show table 101; cat /sys/class/net/eth1/mtu; cut -d' ' -f1 /proc/modules | head -3; df --output=size /dev/shm"
     )
     before = lab.execute("node2", settings)
+    told = int(lab.execute("node2", "wc -l < /var/lib/p800-simulator/commands.log"))
     lab.stop("node2")
     lab.start("node2")
     lab.execute("node2", "systemctl is-system-running --wait || true")
     ended = run("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output
     assert lab.execute("node2", settings) == before
+    again = [line for knob, lines in RDMA_COMMANDS.items() if knob not in KEPT_OVER_A_BOOT for line in lines]
+    assert sorted(commands_of_rdma(lab, "node2", after=told)) == sorted(again), "the unit replays every knob that a boot forgets"
 
 
 @pytest.mark.full

@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--layout", choices=("legend", "devices"))
     _command(commands, "show", "the state, as JSON", _show)
     _command(commands, "render", "write the overlay anew, with the addresses that the host has now", _render)
+    one = _command(commands, "called", "write down how a stand-in of the vendor's files was called", _called)
+    one.add_argument("words", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT ...]")
     _command(commands, "watch", "serve the overlay: what is written to it, new addresses, time", _watch)
     _command(commands, "reset", "the host as init left it: no driver, no faults", _reset)
     _command(commands, "host-install", "the simulator's programs come before the host's own", _host_install)
@@ -133,6 +135,10 @@ def _init(places: Places, arguments: argparse.Namespace) -> None:
         state.boot_id = now.boot_id
         xre.remove(places)
         show.everything(places, state, now)
+
+
+def _called(places: Places, arguments: argparse.Namespace) -> None:
+    show.log(places, arguments.words[0], arguments.words[1:])
 
 
 def _reset(places: Places, _arguments: argparse.Namespace) -> None:
