@@ -48,15 +48,15 @@ def commands_of_rdma(lab, host: str, after: int = 0) -> list[str]:
     """
     programs = {line.split(maxsplit=1)[0] for lines in RDMA_COMMANDS.values() for line in lines}
     entries = map(json.loads, lab.execute(host, "cat /var/lib/p800-simulator/commands.log").splitlines()[after:])
-    calls = [(entry["program"], entry["argv"]) for entry in entries if entry["program"] in programs]
-    # The files of an adapter are below its place on the bus.
-    said = [
-        f"write {argv[1]} to {re.sub('^/sys/devices/.*/(net|infiniband)/', r'/sys/class/\1/', argv[0])}"
-        if program == "write"
-        else " ".join([program, *argv])
-        for program, argv in calls
-    ]
+    said = [in_words(entry["program"], entry["argv"]) for entry in entries if entry["program"] in programs]
     return [line for line in said if not QUESTION.fullmatch(line)]
+
+
+def in_words(program: str, argv: list[str]) -> str:
+    if program != "write":
+        return " ".join([program, *argv])
+    path, text = argv
+    return f"write {text} to " + re.sub("^/sys/devices/.*/(net|infiniband)/", r"/sys/class/\1/", path)  # where the kernel links to
 
 
 def materials(lab) -> None:
