@@ -11,6 +11,7 @@ import ipaddress
 import itertools
 
 from ._finding import Finding
+from ._pci import ADDRESS
 from ._rdma_host import ACS_CONTROL
 from ._rdma_knobs import in_turn, parse_cpus, setting, table_rows
 
@@ -351,8 +352,10 @@ def link_types(wish, host):
     :raises UnfitError: for an address that is no adapter's, and for an adapter that is of one kind for ever.
     """
     found = []
-    for address in wish["ethernet_adapters"]:
+    for address in dict.fromkeys(wish["ethernet_adapters"]):
         check = "link type of %s" % address
+        if not ADDRESS.match(address):
+            raise UnfitError(host["name"], check, "no PCI address", "one such as 0000:15:00.0", "correct rdma_ethernet_adapters")
         _need(host, check, "mlxconfig" in host["tools"], "no mlxconfig", "install the OFED that has it, or leave it out")
         _need(host, check, host["link_types"][address], "no LINK_TYPE in its firmware", "correct rdma_ethernet_adapters")
         found += [setting(ETHERNET, kind="link_type", address=address, port=port) for port in sorted(host["link_types"][address])]

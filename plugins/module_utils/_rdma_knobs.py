@@ -145,11 +145,13 @@ def _write_irqs(_knob, now, value):
 
 
 def parse_cpus(text):
-    """The numbers of a list of CPUs such as ``0-31,64-95``, in its order; None for what is none."""
+    """The numbers of a list of CPUs such as ``0-31,64-95``, in its order; None for what is no such list."""
     if not re.match(r"[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*\Z", text):
         return None
     ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-    return [cpu for part in ends for cpu in range(part[0], part[-1] + 1)] or None
+    if any(part[0] > part[-1] for part in ends):
+        return None
+    return [cpu for part in ends for cpu in range(part[0], part[-1] + 1)]
 
 
 def in_turn(cpus):

@@ -170,7 +170,7 @@ def test_interrupts_each_on_a_cpu_of_its_own():
 
 
 def test_adapters_registers_and_firmware():
-    assert made(interfaces=["eth1"], adaptive_routing=True, ethernet_adapters=["0000:31:00.0"]) == {
+    assert made(interfaces=["eth1"], adaptive_routing=True, ethernet_adapters=["0000:31:00.0"] * 2) == {
         "adaptive_routing 0000:31:00.0": "1",
         "link_type 0000:31:00.0 P1": "2",
         "link_type 0000:31:00.0 P2": "2",
@@ -229,6 +229,7 @@ def test_two_interfaces_of_one_rdma_device_set_its_traffic_class_once():
         ({"pfc_priorities": [3, 8]}, "pfc_priorities: 8; expected priorities from 0 to 7"),
         ({"ecn_priorities": [-1]}, "ecn_priorities: -1; expected priorities from 0 to 7"),
         ({"max_read_request": 4000}, "max_read_request: 4000; expected one of 128, 256, 512, 1024, 2048, 4096"),
+        ({"ethernet_adapters": ["15:00.0"]}, "link type of 15:00.0: no PCI address; expected one such as 0000:15:00.0"),
         ({"rings": {"rx": 16384}}, "ring rx of eth1: at most 8192; expected 16384"),
         ({"macs": {"eth1": "02:00:00:00:00:02"}}, "RDMA interface eth1: has the address 02:00:00:00:00:01"),
         ({"gateways": {"eth3": "10.1.3.254"}}, "gateways: eth3 is no RDMA interface"),

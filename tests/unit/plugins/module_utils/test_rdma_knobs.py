@@ -191,7 +191,16 @@ def test_interrupts_in_turn():
 
 @pytest.mark.parametrize(
     ("text", "cpus"),
-    [("0-2,8,10-11", [0, 1, 2, 8, 10, 11]), ("7", [7]), ("", None), ("0-", None), ("3-1", None), ("all", None), ("0,", None)],
+    [
+        ("0-2,8,10-11", [0, 1, 2, 8, 10, 11]),
+        ("7", [7]),
+        ("", None),
+        ("0-", None),
+        ("3-1", None),
+        ("0,3-1", None),
+        ("all", None),
+        ("0,", None),
+    ],
 )
 def test_lists_of_cpus(text, cpus):
     assert knobs.parse_cpus(text) == cpus
