@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from clone import Service
+    from clone import Play, Service
     from lab import Lab
 
 
@@ -60,3 +60,20 @@ def serving() -> Service:
         ended = play("site.yml", capture=True)
         assert ended.status == 0, ended.output
     return service
+
+
+@pytest.fixture(scope="session")
+def rendered(lab: Lab) -> Play:
+    """The example of four P800 machines on the simulated lab, from bare hosts to rendered documents: the run that did it."""
+    import p800  # here, as above
+
+    p800.make_bare(lab)
+    return p800.settle("site.yml", *p800.RENDERED)
+
+
+@pytest.fixture
+def bare(lab: Lab) -> None:
+    """The simulated hosts as if just installed, with XPUs in them and no driver."""
+    import p800  # here, as above
+
+    p800.make_bare(lab)

@@ -56,7 +56,12 @@ SCENARIOS_ONLY_FULL = ("lab", "driver")
 # They take the sshd of the lab's serving image where the machine has none.
 ENROL = "tests/unit/enrol"
 # The example of P800 machines on simulated hosts: ends with hosts that are not the lab's inventory's.
-P800 = ("tests/integration/test_simulated_host.py", "tests/integration/test_p800_site.py")
+P800 = (
+    "tests/integration/test_simulated_host.py",
+    "tests/faults/test_preflight.py",
+    "tests/integration/test_p800_site.py",
+    "tests/integration/test_boot_line.py",
+)
 # Cases that begin with fresh hosts; the last one ends with the service up.
 WAY_UP = ("tests/integration/test_fresh_hosts.py", "tests/faults/test_killed_controller.py")
 
@@ -232,7 +237,7 @@ STEPS = (
     Step("site", "integration", command(PLAYBOOK, "site.yml", "--inventory", "inventory/"), needs_lab=True),
     Step("integration", "integration", pytest("tests/integration", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True),
     *map(molecule, SCENARIOS_SERVING),
-    Step("faults", "faults", pytest("tests/faults", *map("--ignore={}".format, WAY_UP)), needs_lab=True),
+    Step("faults", "faults", pytest("tests/faults", *map("--ignore={}".format, WAY_UP + P800)), needs_lab=True),
 )
 
 
@@ -309,20 +314,23 @@ def run_step(step: Step, context: Context, memory: Memory | None) -> Row:
 
 
 def run_all(steps: list[Step], context: Context, memory: Memory | None) -> list[Row]:
-    """Run the steps: what needs no lab goes on beside the making of the lab, which mostly waits for downloads."""
+    """Run the steps: what needs no lab goes on beside the lab and its first scenarios, which mostly wait for hosts and downloads."""
 
-    def lane(chosen: list[Step]) -> list[Row]:
-        return [run_step(step, context, memory) for step in chosen]
+    def without_lab() -> list[Row]:
+        return [run_step(step, context, memory) for step in steps if not step.needs_lab]
 
-    alone = [step for step in steps if not step.needs_lab]
-    making = [step for step in steps if step.name == "lab"]
-    on_it = [step for step in steps if step.needs_lab and step.name != "lab"]
+    def on_the_lab() -> list[Row]:
+        rows = []
+        for step in (step for step in steps if step.needs_lab):
+            rows.append(run_step(step, context, memory))
+            if step.name == "lab" and rows[-1].outcome.failed:
+                print("without the lab no later step can run", flush=True)
+                break
+        return rows
+
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        table = [row for rows in pool.map(lane, (alone, making)) for row in rows]
-    if any(row.step == "lab" and row.outcome.failed for row in table):
-        print("without the lab no later step can run", flush=True)
-        return table
-    return table + lane(on_it)
+        lanes = [pool.submit(lane) for lane in (without_lab, on_the_lab)]
+        return [row for lane in lanes for row in lane.result()]
 
 
 def main() -> int:

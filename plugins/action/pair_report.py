@@ -5,10 +5,19 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth, _preflight_report
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import PAIRS, judge, judged
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight_report import fold
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import (
+    ADDRESSES,
+    BANDWIDTH,
+    COUNTERS,
+    PAIRS,
+    POLICY,
+    RAIL,
+    judge,
+    judged,
+)
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import Verdict
 
 
 class ActionModule(ActionBase):
@@ -28,6 +37,8 @@ class ActionModule(ActionBase):
                 "bandwidth_ratio": {"type": "float", "default": 0.7},
                 "bandwidth_gbps": {"type": "float", "default": 0},
                 "before": {"type": "str", "choices": list(STAGES), "default": "host"},
+                "report": {"type": "dict", "default": {}},
+                "report_file": {"type": "path", "default": ""},
             }
         )
         told = {name: one for name, one in options["listening"].items() if "listening" in one}
@@ -51,19 +62,35 @@ class ActionModule(ActionBase):
             for line in _bandwidth.table(figures, [host["name"] for host in hosts]):
                 self._display.display(line)
         before = options["before"]
-        failures = fold(one for one in judgements if one.fails_before(before))
-        to_do = fold(one for one in judgements if not one.fails_before(before))
-        for line in to_do:
-            self._display.display("to do: " + line)
+        checks = (PAIRS, RAIL, ADDRESSES, POLICY, *((BANDWIDTH, COUNTERS) if options["bandwidth"] is not None else ()))
+        verdict = verdict_of(checks, answers, judgements)
+        document = _preflight_report.document(verdict, before)
+        if document["exit_code"] != _preflight_report.FINE:
+            for line in _preflight_report.table(verdict, before):
+                self._display.display(line)
+        if options["report"]:
+            document = _preflight_report.joined(options["report"], document)
+        if options["report_file"]:
+            _preflight_report.write(options["report_file"], document)
+        failures = _preflight_report.fold(one for one in judgements if one.fails_before(before))
         return dict(
             result,
             changed=False,
             failed=bool(failures),
             msg="\n".join(failures) or f"{len(told)} hosts asked each other, nothing stands in the way of stage {before}",
-            to_do=to_do,
             bandwidth=nested(figures),
-            findings=[dict(one.finding.as_dict(), stage=one.stage) for one in judgements],
+            report=document,
         )
+
+
+def verdict_of(checks, hosts, judgements):
+    """What the checks say of the hosts that asked; a judgement may name several hosts in one."""
+    verdict = Verdict(judgements=judgements)
+    for check in checks:
+        blamed = {host for one in judgements if one.check == check for host in one.finding.host.split(", ")}
+        verdict.passed[check] = [host for host in hosts if host not in blamed]
+    verdict.passed = {check: passed for check, passed in verdict.passed.items() if passed}
+    return verdict
 
 
 def nested(figures):

@@ -15,7 +15,6 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers import parse_size, parse_version
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import parse_limit
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report, _wiring_record
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Needs, Severity
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, judge, unfit_exceptions
@@ -71,7 +70,7 @@ class ActionModule(ActionBase):
         take_sources(verdict, options, before)
         document = _preflight_report.document(verdict, before)
         if options["report_file"]:
-            write_report(options["report_file"], document)
+            _preflight_report.write(options["report_file"], document)
         if document["exit_code"] != _preflight_report.FINE or not_here:
             for line in _preflight_report.table(verdict, before):
                 self._display.display(line)
@@ -85,15 +84,6 @@ class ActionModule(ActionBase):
         }
 
 
-def write_report(path, document):
-    """Put the result into a file on the controller, all or nothing. :raises AnsibleActionFail: with one line when it cannot be written."""
-    try:
-        write_atomically(os.path.abspath(path), json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        finding = Finding("localhost", "preflight_report_file", f"{path}: {error.strerror}", "a file that can be written", "mend the path")
-        raise AnsibleActionFail(str(finding)) from None
-
-
 def answers_of(hosts, networks, accelerators):
     """What ``judge`` wants of each host, from the registered results of the three modules; a skipped module was not asked."""
     found = {}
@@ -101,11 +91,16 @@ def answers_of(hosts, networks, accelerators):
         results = {"host": result, "network": networks.get(name), "accelerator": accelerators.get(name)}
         lost = next((one for one in results.values() if one and one.get("unreachable")), None)
         if lost:
-            # ssh's own words are enough; ansible-core's around them differ from release to release
-            found[name] = {"unreachable": re.sub(r"^.* (?:over|via) ssh: ", "", lost.get("msg", ""), flags=re.DOTALL)}
+            found[name] = {"unreachable": words_of_ssh(lost.get("msg", ""))}
         else:
             found[name] = {subject: facts_of(results[subject], subject) for subject in MODULES}
     return found
+
+
+def words_of_ssh(message):
+    """ssh's own words of a login that failed, without ansible-core's around them and what ssh says of a connection that it kept before."""
+    said = re.sub(r"^.* (?:over|via) ssh: ", "", message, flags=re.DOTALL)
+    return re.sub(r"^mux_client_\w+: [^\r\n]*[\r\n]+", "", said)
 
 
 def facts_of(result, subject):

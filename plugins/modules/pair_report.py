@@ -54,6 +54,14 @@ options:
     type: str
     choices: [host, rdma, driver, container_engine, image, weights, serve, verify]
     default: host
+  report:
+    description: What M(flagos.kunlunxin.preflight_report) returned as C(report) for the hosts themselves; both results become one.
+    type: dict
+    default: {}
+  report_file:
+    description: File on the controller that the result is written to as JSON; empty for none.
+    type: path
+    default: ""
 extends_documentation_fragment:
   - flagos.kunlunxin.attributes
 attributes:
@@ -80,18 +88,12 @@ msg:
   description: One line for each distinct fault; where there is none, that nothing stands in the way.
   returned: always
   type: str
-to_do:
-  description: One line for each thing that a later stage prepares.
-  returned: always
-  type: list
-  elements: str
 bandwidth:
   description: By rail, sender and receiver, gigabits per second; null where a test gave no figure. Empty where none was asked for.
   returned: always
   type: dict
-findings:
-  description: Every finding with host, check, observed, expected, remedy and the stage that mends it, if any.
+report:
+  description: The whole result, as M(flagos.kunlunxin.preflight_report) returns it, with that of O(report).
   returned: always
-  type: list
-  elements: dict
+  type: dict
 """

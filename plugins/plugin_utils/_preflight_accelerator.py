@@ -294,7 +294,7 @@ def _iommu(view: View) -> Iterator[Said]:
         translated = kernel["iommus"] if "iommu=pt" not in words else []
         evidence = "/sys/class/iommu, /proc/cmdline"
     if translated:
-        remedy = "boot with iommu=pt; the role rdma does it where it is allowed to change the boot line"
+        remedy = "boot with iommu=pt: name it in host_boot_parameters, run host.yml, and restart the host"
         yield Fault(f"translates for {listed(translated, 3)}", "iommu=pt, or off", remedy, severity=Severity.WARNING, evidence=evidence)
 
 

@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
 
 from ._judgement import Judgement, Severity, listed
-from ._preflight import REACHABLE, Verdict
+from ._preflight import Verdict
 
 FINE, TOLD, STOPPED = 0, 1, 2
 HOSTS_SHOWN = 6
+CONTROLLER = "localhost"
 PROCESS, ANY_PROCESS = re.compile(r"\bpid [0-9]+"), "pid differs"
 WIDTH = 140
 # Worst first; the last two are no faults of what is there now.
 ERROR, WARNING, TO_DO = "ERROR", "warning", "to do"
+ORDER = (ERROR, WARNING, TO_DO)
 NOT_HERE = "not in the lab"
 
 
@@ -62,9 +68,7 @@ def exit_code(judgements: Iterable[Judgement], before: str) -> int:
 def table(verdict: Verdict, before: str) -> list[str]:
     """The lines for a terminal: what was looked at, then the faults in rows, the worst first."""
     rows = [
-        (severity, finding)
-        for severity in (ERROR, WARNING, TO_DO)
-        for finding in folded(one for one in verdict.judgements if kind(one, before) == severity)
+        (severity, finding) for severity in ORDER for finding in folded(one for one in verdict.judgements if kind(one, before) == severity)
     ]
     lines = [summary(verdict, before, [severity for severity, _finding in rows])]
     widths = [max((len(text) for text in column), default=0) for column in ([row[0] for row in rows], [row[1].host for row in rows])]
@@ -99,7 +103,7 @@ def summary(verdict: Verdict, before: str, rows: Sequence[str]) -> str:
         (len(verdict.not_here), NOT_HERE, NOT_HERE),
     ]
     shown = [f"{number} {one if number == 1 else many}" for number, one, many in counts if number]
-    hosts = len(verdict.passed.get(REACHABLE, []))
+    hosts = len({host for passed in verdict.passed.values() for host in passed} - {CONTROLLER})
     names = f" ({', '.join(verdict.not_here)})" if verdict.not_here else ""
     return f"before {before}, {hosts} hosts: {', '.join(shown)}{names}"
 
@@ -110,8 +114,7 @@ def document(verdict: Verdict, before: str) -> dict[str, Any]:
     ``checks`` has one record for each fault on each host, the worst first. A check is in ``passed`` with the hosts where it found
     nothing, in ``not_read`` with those where it could not look and the reason. ``ok`` is whether nothing stands in the way.
     """
-    order = [ERROR, WARNING, TO_DO]
-    faults = sorted(verdict.judgements, key=lambda one: order.index(kind(one, before)))
+    faults = sorted(verdict.judgements, key=lambda one: ORDER.index(kind(one, before)))
     code = exit_code(faults, before)
     return {
         "ok": code != STOPPED,
@@ -122,3 +125,27 @@ def document(verdict: Verdict, before: str) -> dict[str, Any]:
         "not_read": [{"check": check, "why": why, "hosts": hosts} for (check, why), hosts in verdict.unread.items()],
         "not_in_the_lab": list(verdict.not_here),
     }
+
+
+def joined(document: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Two results before the same stage as one: what the hosts are, and what they say of each other."""
+    order = [one.lower() for one in ORDER]
+    return {
+        "ok": document["ok"] and more["ok"],
+        "exit_code": max(document["exit_code"], more["exit_code"]),
+        "before": more["before"],
+        "checks": sorted([*document["checks"], *more["checks"]], key=lambda one: order.index(one["status"])),
+        **{key: [*document[key], *more[key]] for key in ("passed", "not_read", "not_in_the_lab")},
+    }
+
+
+def write(path: str, document: Mapping[str, Any]) -> None:
+    """Put the result into a file on the controller, all or nothing.
+
+    :raises AnsibleActionFail: with one line, when it cannot be written.
+    """
+    try:
+        write_atomically(str(Path(path).absolute()), json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        finding = Finding("localhost", "preflight_report_file", f"{path}: {error.strerror}", "a file that can be written", "mend the path")
+        raise AnsibleActionFail(str(finding)) from None

@@ -17,7 +17,7 @@ from ._spec import RailChoice
 from ._values import Gravity, Problems
 from ._wiring import HostWiring, host_wiring, subnets
 
-ACCEPT = "run topology.yml with topology_accept=true if this is meant"
+ACCEPT = "put it back where it was, or run topology.yml with topology_accept=true if this is meant"
 
 HostRecord = Mapping[str, Any]  # devices: [{pci, index, minor, numa_node, path}], interfaces: {name: {mac, subnets, numa_node, path}}
 Record = Mapping[str, HostRecord]

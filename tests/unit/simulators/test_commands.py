@@ -286,6 +286,25 @@ def test_a_written_configuration_space_lasts_until_the_next_boot(site):
     assert config.read_bytes() == fresh
 
 
+def test_access_control_is_on_at_each_boot_and_a_fault_is_stronger_than_who_switches_it_off(site):
+    def register():
+        return bridge.read_bytes()[0x106:0x108]
+
+    site.done("p800-simulator init --access-control")
+    bridge = site.overlay / "sys/bus/pci/devices/0000:12:00.0/config"
+    assert register() == b"\x1d\0"
+    bridge.write_bytes(bridge.read_bytes()[:0x106] + b"\0\0" + bridge.read_bytes()[0x108:])
+    site.done("p800-simulator render")
+    assert register() == b"\0\0"
+    site.done("p800-simulator fault set acs-on")
+    assert register() == b"\x1d\0"
+    site.done("p800-simulator fault clear")
+    assert register() == b"\0\0"
+    site.boot("two")
+    site.done("p800-simulator reset")
+    assert register() == b"\x1d\0"
+
+
 def test_a_boot_loads_what_modules_load_d_names(site):
     site.done("p800-simulator ready")
     site.boot("two")
@@ -412,3 +431,32 @@ def test_bandwidth_of_a_port_that_is_down(host):
 )
 def test_client_or_server(argv, peer):
     assert bandwidth._peer(argv) == peer
+
+
+def test_a_boot_line_counts_from_the_next_boot_on(site):
+    """GRUB's settings are read by update-grub, and its grub.cfg by a boot."""
+
+    def running():
+        site.done("p800-simulator render")
+        return (site.overlay / "proc/cmdline").read_text().split()[1:]
+
+    site.done("p800-simulator init --boot-parameters a=1")
+    assert running() == ["root=/dev/simulated", "ro", "a=1", "quiet"]
+    site.put("etc/default/grub.d/90-ours.cfg", 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX iommu=pt"')
+    site.boot("two")
+    assert "iommu=pt" not in running(), "nobody called update-grub"
+    assert site("update-grub")[0] == 0
+    assert "ro a=1 iommu=pt quiet\n" in (site.root / "boot/grub/grub.cfg").read_text()
+    assert "iommu=pt" not in running(), "the kernel still runs"
+    site.boot("three")
+    assert running() == ["root=/dev/simulated", "ro", "a=1", "iommu=pt", "quiet"]
+    types = {path.read_text() for path in site.overlay.glob("sys/kernel/iommu_groups/*/type")}
+    assert types == {"identity\n"}
+
+
+def test_settings_that_no_shell_can_read_make_no_boot_line(site):
+    site.put("etc/default/grub.d/90-ours.cfg", 'GRUB_CMDLINE_LINUX="')
+    before = (site.root / "boot/grub/grub.cfg").read_text()
+    code, _out, error = site("update-grub")
+    assert code == 1 and "update-grub: " in error
+    assert (site.root / "boot/grub/grub.cfg").read_text() == before

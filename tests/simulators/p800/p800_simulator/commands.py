@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--part-number", default=PART_NUMBER)
     one.add_argument("--rate", type=int, choices=(100, 200, 400), default=400, help="of the RDMA ports, in Gb/s")
     one.add_argument("--layout", choices=("legend", "devices"), default="legend", help="of xpu-smi topo -m")
+    one.add_argument("--access-control", action="store_true", help="bridges have ACS on at each boot, until somebody switches it off")
+    one.add_argument("--boot-parameters", default="iommu=pt", help="that the host's owner has in /etc/default/grub")
 
     one = _command(commands, "ready", "OFED, driver and XDR are installed and loaded, as the roles leave a host", _ready)
     one.add_argument("--driver", default=DRIVER_VERSION)
@@ -131,8 +133,10 @@ def _init(places: Places, arguments: argparse.Namespace) -> None:
         raise CommandError("--devices %d: the wiring has %d" % (devices, count))
     with locked(places):
         now = live.read(places)
-        state = State(data, devices, arguments.vendor, arguments.part_number, nic_gbps=arguments.rate, layout=arguments.layout)
-        state.boot_id = now.boot_id
+        state = State(
+            data, devices, arguments.vendor, arguments.part_number, nic_gbps=arguments.rate, layout=arguments.layout, boot_id=now.boot_id,
+            boot_parameters=arguments.boot_parameters, access_control=arguments.access_control,
+        )  # fmt: skip
         xre.remove(places)
         show.everything(places, state, now)
 
@@ -145,7 +149,10 @@ def _reset(places: Places, _arguments: argparse.Namespace) -> None:
     with locked(places):
         now = live.read(places)
         old = load(places)
-        state = State(old.wiring, old.devices, old.vendor, old.part_number, nic_gbps=old.nic_gbps, layout=old.layout, boot_id=now.boot_id)
+        state = State(
+            old.wiring, old.devices, old.vendor, old.part_number, nic_gbps=old.nic_gbps, layout=old.layout, boot_id=now.boot_id,
+            boot_parameters=old.boot_parameters, access_control=old.access_control,
+        )  # fmt: skip
         xre.remove(places)
         show.everything(places, state, now)
 

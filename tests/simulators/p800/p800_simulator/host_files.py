@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Dict
 
-from . import programs
+from . import grub, programs
 from .machine import Machine
 from .places import ROOT_VARIABLE, Places
 from .tree import Entry, File, Link
@@ -59,6 +59,8 @@ def wanted(places: Places, machine: Machine) -> Dict[str, Entry]:
     for name in machine.installed_kernels:
         found["/boot/vmlinuz-%s" % name] = File(_NOTE)
         found["/lib/modules/%s/modules.dep" % name] = File("")
+    found[grub.SETTINGS] = File(grub.settings(machine.boot_parameters), 0o644)
+    found[grub.CONFIGURATION] = File(machine.grub)
     for module in machine.modules.values():
         found[module.file] = File(_NOTE + "name=%s\nversion=%s\nkernel=%s\n" % (module.name, module.version, module.kernel), 0o644)
     if machine.tool.intel_first:

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple
 
+from . import grub
 from .live import Live
 from .state import State
 from .wiring import Place
@@ -21,6 +22,7 @@ XPU_MAJOR, CONTROL_MINOR, XDR_MAJOR = 195, 255, 236  # 195 and 255: the host sur
 MEMORY_MIB, L3_MIB = 98304, 96
 CPUS = {0: "0-51,104-155", 1: "52-103,156-207"}  # envinit's example of topo -m
 ALL_CPUS = "0-207"
+ACS_ON = 0x001D  # what Linux sets: source validation, request and completion redirect, upstream forwarding
 
 XPU_SPEED, XPU_GENERATION = "16.0 GT/s PCIe", 4  # zstack's sample: Max 4
 NIC_SPEED = "32.0 GT/s PCIe"
@@ -67,9 +69,12 @@ class Function:
 
 @dataclass
 class Bridge(Function):
-    """:ivar acs: the ACS control register as the BIOS left it."""
+    """:ivar acs: the ACS control register as the kernel left it at boot.
+    :ivar keeps_acs: whether it stays so, whatever is written to it.
+    """
 
     acs: int = 0
+    keeps_acs: bool = False
 
 
 @dataclass
@@ -193,6 +198,8 @@ class Machine:
     log: List[str]
     cmdline: str
     iommu: str
+    boot_parameters: str
+    grub: str
     installed_kernels: List[str]
     headers: bool = True
     options: Dict[str, str] = field(default_factory=dict)
@@ -241,8 +248,10 @@ def healthy(state: State, live: Live) -> Machine:
         control_node=DeviceNode(CONTROL_MINOR),
         tool=Tool(runtime.versions.get(DRIVER), state.layout),
         log=list(runtime.log),
-        cmdline="BOOT_IMAGE=/boot/vmlinuz-%s root=/dev/simulated ro iommu=pt" % live.kernel,
-        iommu="identity",
+        cmdline="BOOT_IMAGE=/boot/vmlinuz-%s %s" % (live.kernel, state.booted),
+        iommu="identity" if "iommu=pt" in state.booted.split() else "DMA",
+        boot_parameters=state.boot_parameters,
+        grub=state.grub or grub.configuration(live.kernel, state.boot_parameters, "quiet"),
         installed_kernels=[live.kernel],
         options=dict(runtime.options),
         xpu_links=_full_mesh_in_fours(len(xpus)),
@@ -329,5 +338,7 @@ def _bridges(state: State) -> List[Bridge]:
             path = place.path[:depth]
             root_port = depth == 2
             vendor, device = ("8086", "352a") if root_port else ("1000", "c030")
-            found[path[-1]] = Bridge(Place(path, place.numa), vendor, device, "060400", Link(NIC_SPEED, NIC_SPEED), "pcieport")
+            bridge = Bridge(Place(path, place.numa), vendor, device, "060400", Link(NIC_SPEED, NIC_SPEED), "pcieport")
+            bridge.acs = ACS_ON if state.access_control else 0
+            found[path[-1]] = bridge
     return [found[address] for address in sorted(found)]

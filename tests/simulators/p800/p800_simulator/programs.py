@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import List
 
 from .machine import Machine
-from .tools import bandwidth, kmod, pci, rdma, xpu_smi
+from .tools import bandwidth, grub, kmod, pci, rdma, xpu_smi
 from .tools.base import Program
 
-ALWAYS = (*kmod.PROGRAMS, *rdma.PROGRAMS, *pci.PROGRAMS, bandwidth.PROGRAM)
+ALWAYS = (*kmod.PROGRAMS, *rdma.PROGRAMS, *pci.PROGRAMS, bandwidth.PROGRAM, grub.PROGRAM)
 BY_NAME = {program.name: program for program in (*ALWAYS, *rdma.OFED_PROGRAMS, xpu_smi.PROGRAM)}
 SAYS_IT_ITSELF = xpu_smi.PROGRAM  # its help has the form of the real one's, and the word simulator in it
 # Those that wait for each other must not hold the lock meanwhile.

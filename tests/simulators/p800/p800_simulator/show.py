@@ -8,7 +8,7 @@ import os
 import time
 from typing import Dict, List, Sequence
 
-from . import config_space, host_files, render, render_pci, tree
+from . import config_space, grub, host_files, render, render_pci, tree
 from .live import Live
 from .machine import NEEDS, PEER, Machine
 from .places import Places
@@ -29,6 +29,7 @@ def current(places: Places, live: Live, with_writes: bool = True) -> State:
         _forget_removed_modules(places, state)
         _modules_of_boot(places, state, live.kernel)
         state.firmware.update(state.pending_firmware)
+        state.booted = grub.booted(state.grub) if state.grub else state.booted
     else:
         _forget_removed_modules(places, state)
         if with_writes:
@@ -137,7 +138,7 @@ def put(places: Places, wanted: Dict[str, tree.Entry]) -> None:
             json.dump(sorted(wanted), stream, indent=1)
 
 
-_KEPT = {"/usr", "/usr/sbin", "/usr/bin", "/usr/src", "/usr/local", "/usr/local/sbin", "/lib", "/usr/lib", "/boot", "/etc"}
+_KEPT = {"/usr", "/usr/sbin", "/usr/bin", "/usr/src", "/usr/local", "/usr/local/sbin", "/lib", "/usr/lib", "/boot", "/etc", "/etc/default"}
 
 
 def _remove(places: Places, path: str) -> None:

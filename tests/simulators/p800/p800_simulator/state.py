@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from . import grub
 from .places import Places
 from .tree import File, put
 from .wiring import Wiring, parse
@@ -63,6 +64,10 @@ class State:
     :ivar pending_firmware: becomes the firmware at the next power cycle.
     :ivar bandwidth: Gb/s that ib_write_bw tells; None for 97 % of the rate.
     :ivar faults: parameters by the fault's name.
+    :ivar access_control: whether the kernel switches access control services on at boot.
+    :ivar boot_parameters: that the host's owner has in GRUB's settings.
+    :ivar grub: content of grub.cfg, as update-grub wrote it last; "" before it ever did.
+    :ivar booted: parameters of the running kernel.
     :ivar boot_id: of the boot that ``runtime`` belongs to.
     :ivar seen: what was read in the overlay's writable files, by path; it is not kept.
     :ivar received: what programs wrote to them and is new, as paths and texts; it is not kept.
@@ -83,12 +88,17 @@ class State:
     layout: str = "legend"
     mlxconfig: Dict[str, Dict[str, str]] = field(default_factory=dict)
     faults: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    access_control: bool = False
+    boot_parameters: str = "iommu=pt"
+    grub: str = ""
+    booted: str = ""
     boot_id: str = ""
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
         self.seen: Dict[str, bytes] = {}
         self.received: List[Tuple[str, str]] = []
+        self.booted = self.booted or "%s %s quiet" % (grub.ROOT, self.boot_parameters)
 
     def load(self, name: str) -> None:
         """A module whose file is there gets into the kernel."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ansible_collections.flagos.kunlunxin.plugins.action import pair_report
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import Judgement
 
 
 def test_a_host_that_could_not_do_its_part_is_no_good_news():
@@ -23,3 +25,9 @@ def test_a_host_that_could_not_do_its_part_is_no_good_news():
 def test_figures_are_plain_data():
     figures = {"eth1": {("a", "b"): 9.5, ("b", "a"): None}}
     assert pair_report.nested(figures) == {"eth1": {"a": {"b": 9.5}, "b": {"a": None}}}
+
+
+def test_a_host_that_is_named_did_not_pass_and_the_others_did():
+    finding = Finding("node1, node2", "rail eth1", "no answer between node1 and node2", "answers", "look")
+    verdict = pair_report.verdict_of(("pairs", "rail"), ["node1", "node2", "node3"], [Judgement("rail", finding)])
+    assert verdict.passed == {"pairs": ["node1", "node2", "node3"], "rail": ["node3"]}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.flagos.kunlunxin.plugins.action import preflight_report
@@ -148,19 +146,22 @@ def test_weights_that_lack_what_the_profile_wants_are_refused_before_they_travel
         assert f"localhost: quantization: no quantization_config in {tmp_path}/config.json" in str(verdict.judgements[0].finding)
 
 
-def test_a_report_is_written_whole_or_refused_in_one_line(tmp_path):
-    path = tmp_path / "new" / "report.json"
-    preflight_report.write_report(str(path), {"ok": True})
-    preflight_report.write_report(str(path), {"ok": False})
-    assert json.loads(path.read_text()) == {"ok": False}
-    assert [one.name for one in path.parent.iterdir()] == ["report.json"]
-    with pytest.raises(
-        AnsibleActionFail, match=r"localhost: preflight_report_file: .*; expected a file that can be written; mend the path"
-    ):
-        preflight_report.write_report("/proc/none/report.json", {})
-
-
 @pytest.mark.parametrize("change", [{"firmware": {"SBL": "new"}}, {"disk_margin": "much"}, {"limits": {"nofile": "many"}}])
 def test_a_value_that_cannot_be_read_is_one_line(change):
     with pytest.raises(AnsibleActionFail, match=r"localhost: preflight: not a .*; mend the variable"):
         preflight_report.needs_of({**OPTIONS, **change}, "host")
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("Failed to connect to the host via ssh: ssh: connect to host a port 22: timed out", "ssh: connect to host a port 22: timed out"),
+        (
+            "Data could not be sent over ssh: mux_client_request_session: read from master failed: Broken pipe\r\nssh: timed out",
+            "ssh: timed out",
+        ),
+        ("no words of ssh", "no words of ssh"),
+    ],
+)
+def test_of_a_host_that_is_out_of_reach_ssh_is_quoted(message, words):
+    assert preflight_report.words_of_ssh(message) == words

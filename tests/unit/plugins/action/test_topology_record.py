@@ -76,7 +76,7 @@ def test_another_wiring_is_refused_until_it_is_accepted(keep, tmp_path):
     refused = keep(networks={"host1": network(mac="0c:42:a1:00:00:02")})
     assert refused["msg"] == (
         "host1: interface eth1: mac: 0c:42:a1:00:00:02; expected 0c:42:a1:00:00:01, as recorded;"
-        " run topology.yml with topology_accept=true if this is meant"
+        " put it back where it was, or run topology.yml with topology_accept=true if this is meant"
     )
     assert [finding["host"] for finding in refused["findings"]] == ["host1"]
     assert path.read_text() == before

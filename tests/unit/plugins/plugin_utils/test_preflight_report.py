@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report as report
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Severity
@@ -115,3 +118,25 @@ def test_no_line_of_a_table_is_wider_than_a_terminal_unless_a_word_is(judgements
     for line in report.table(verdict(*judgements), "serve"):
         longest = max(map(len, line.split()), default=0)
         assert len(line) <= report.WIDTH or longest > report.WIDTH // 4 or line.startswith("before")
+
+
+def test_what_the_hosts_are_and_what_they_say_of_each_other_is_one_result():
+    hosts = report.document(verdict(WARNING, passed={"clock": ["node1"]}), "serve")
+    pairs = report.document(verdict(fault(check="rail"), passed={"pairs": ["node1"]}), "serve")
+    document = report.joined(hosts, pairs)
+    assert (document["ok"], document["exit_code"], document["before"]) == (False, 2, "serve")
+    assert [one["check"] for one in document["checks"]] == ["rail", "link"], "the worst first"
+    assert [one["check"] for one in document["passed"]] == ["clock", "pairs"]
+    assert document.keys() == hosts.keys()
+
+
+def test_a_report_is_written_whole_or_refused_in_one_line(tmp_path):
+    path = tmp_path / "new" / "report.json"
+    report.write(str(path), {"ok": True})
+    report.write(str(path), {"ok": False})
+    assert json.loads(path.read_text()) == {"ok": False}
+    assert [one.name for one in path.parent.iterdir()] == ["report.json"]
+    with pytest.raises(
+        AnsibleActionFail, match=r"localhost: preflight_report_file: .*; expected a file that can be written; mend the path"
+    ):
+        report.write("/proc/none/report.json", {})
