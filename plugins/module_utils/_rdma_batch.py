@@ -10,8 +10,9 @@ from __future__ import annotations
 import ipaddress
 import itertools
 
+from ._pci import ADDRESS
 from ._rdma_host import ACS_CONTROL
-from ._rdma_knobs import setting, table_rows
+from ._rdma_knobs import in_turn, parse_cpus, setting, table_rows
 from ._unfit import UnfitError
 
 LEAST_MTU = 1280  # RFC 8200: below it there is no IPv6
@@ -21,16 +22,16 @@ READ_REQUEST_MASK = "7000"  # PCI Express Base Specification, Device Control: bi
 READ_REQUESTS = {128: "0000", 256: "1000", 512: "2000", 1024: "3000", 2048: "4000", 4096: "5000"}
 MACHINE_KNOBS = ("acs_off", "max_read_request", "irq_affinity")
 PRIORITIES = range(8)
+ETHERNET = "2"  # of LINK_TYPE_P1 and LINK_TYPE_P2
 
 
 def batch(wish, host):
-    """The settings in the order in which they are made; none without an interface.
+    """The settings in the order in which they are made. A host without RDMA interfaces of its own has what belongs to no interface.
 
     :raises UnfitError: the host cannot have what was asked, or must not.
     """
-    if not wish["interfaces"]:
-        return []
     _check_values(wish, host)
+    firmware = link_types(wish, host)
     for name in wish["interfaces"]:
         _check_interface(name, wish, host)
     _check_subnets(wish, host)
@@ -43,8 +44,10 @@ def batch(wish, host):
             *(_routing(name, table, wish, host) for name, table in rails if wish["policy_routing"]),
             *(_quality(name, wish, host) for name, _table in rails),
             _traffic_classes(wish, host),
+            *(_adaptive_routing(name, wish, host) for name, _table in rails),
             _pci(wish, host),
-            *(_irqs(name, wish, host) for name, _table in rails),
+            _irqs(wish, host),
+            firmware,
         )
     )
 
@@ -81,9 +84,8 @@ def _check_values(wish, host):
         )
     for name in wish["gateways"]:
         if name not in wish["interfaces"]:
-            raise UnfitError(
-                host["name"], "gateways", "%s is no RDMA interface" % name, "of %s" % ", ".join(wish["interfaces"]), "mend the name"
-            )
+            there = ", ".join(wish["interfaces"]) or "none"
+            raise UnfitError(host["name"], "gateways", "%s is no RDMA interface" % name, "of %s" % there, "mend the name")
 
 
 def _check_interface(name, wish, host):
@@ -249,6 +251,18 @@ def _quality(name, wish, host):
     return found
 
 
+def in_infiniband_mode(wish, host):
+    """Which of the adapters that shall be Ethernet have a port in InfiniBand mode now, and so lack an interface until their next reset."""
+    devices = host["network"]["rdma"].values()
+    now = {_slot(device["pci"]) for device in devices if any(port["link_layer"] == "InfiniBand" for port in device["ports"].values())}
+    return [address for address in wish["ethernet_adapters"] if _slot(address) in now]
+
+
+def _slot(address):
+    """A PCI address without the function's number, for each port of an adapter is a function."""
+    return (address or "").rpartition(".")[0]
+
+
 def _figures(priorities):
     return ",".join("1" if number in priorities else "0" for number in PRIORITIES)
 
@@ -287,15 +301,54 @@ def _pci(wish, host):
     return found
 
 
-def _irqs(name, wish, host):
-    """All interrupts of an interface on the CPUs that are near it, where nothing else moves them."""
+def _irqs(wish, host):
+    """All interrupts of each interface on the CPUs that are near it, or each on one of them, where nothing else moves them."""
     if wish["irq_affinity"] is None:
         return []
-    found = []
-    remedy = "stop and disable irqbalance, which moves interrupts, or leave rdma_irq_affinity out"
-    _need(host, "interrupts of %s" % name, not host["irqbalance"], "irqbalance runs", remedy)
-    for port in ports(name, host):
+    near = {}
+    for port in itertools.chain(*(ports(name, host) for name in wish["interfaces"])):
+        remedy = "stop and disable irqbalance, which moves interrupts, or leave rdma_irq_affinity out"
+        _need(host, "interrupts of %s" % port, not host["irqbalance"], "irqbalance runs", remedy)
         shows = host["files"][port]
-        _need(host, "interrupts of %s" % port, shows["irqs"] and shows["cpus"], "none in sysfs", "leave rdma_irq_affinity out")
-        found.append(setting(shows["cpus"], kind="irqs", interface=port))
+        is_known = shows["irqs"] and shows["cpus"] and parse_cpus(shows["cpus"])
+        _need(host, "interrupts of %s" % port, is_known, "none in sysfs", "leave rdma_irq_affinity out")
+        near[port] = shows["cpus"]
+    return [setting(_share(port, near) if wish["irq_affinity"] == "spread" else near[port], kind="irqs", interface=port) for port in near]
+
+
+def _share(port, near):
+    """The CPUs for the interrupts of a port, one for each: interfaces that are near the same CPUs take them in turn, so that none works
+    for two of them before all work for one."""
+    sharing = [other for other in near if near[other] == near[port]]
+    cpus = parse_cpus(near[port])
+    return in_turn(cpus[sharing.index(port) :: len(sharing)] or cpus)
+
+
+def _adaptive_routing(name, wish, host):
+    if wish["adaptive_routing"] is None:
+        return []
+    found = []
+    for port in ports(name, host):
+        address = host["network"]["interfaces"][port]["pci"]
+        _need(host, "adaptive routing of %s" % port, address is not None, "not on the PCI bus", "leave it out")
+        _need(
+            host, "adaptive routing of %s" % port, "mlxreg" in host["tools"], "no mlxreg", "install the OFED that has it, or leave it out"
+        )
+        found.append(setting(str(int(wish["adaptive_routing"])), kind="adaptive_routing", address=address))
+    return found
+
+
+def link_types(wish, host):
+    """Ethernet from the next reset on for every port of the adapters that shall have it; the reset is the operator's.
+
+    :raises UnfitError: for an address that is no adapter's, and for an adapter that is of one kind for ever.
+    """
+    found = []
+    for address in dict.fromkeys(wish["ethernet_adapters"]):
+        check = "link type of %s" % address
+        if not ADDRESS.match(address):
+            raise UnfitError(host["name"], check, "no PCI address", "one such as 0000:15:00.0", "correct rdma_ethernet_adapters")
+        _need(host, check, "mlxconfig" in host["tools"], "no mlxconfig", "install the OFED that has it, or leave it out")
+        _need(host, check, host["link_types"][address], "no LINK_TYPE in its firmware", "correct rdma_ethernet_adapters")
+        found += [setting(ETHERNET, kind="link_type", address=address, port=port) for port in sorted(host["link_types"][address])]
     return found

@@ -11,7 +11,7 @@ from ._network_facts import network
 from ._pci import devices
 
 ACS_CONTROL = "ECAP_ACS+6.w"
-TOOLS = ("ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci")
+TOOLS = ("ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci", "mlxconfig", "mlxreg")
 TOOL_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -48,6 +48,7 @@ def look(tree, name, pid, wish):
         "login": login(tree, pid, {key: entry["addresses"] for key, entry in facts["interfaces"].items()}),
         "tools": {tool for tool in TOOLS if any(tree.exists(posixpath.join(folder, tool)) for folder in TOOL_FOLDERS)},
         "acs_bridges": acs_bridges(tree, wish, facts["interfaces"]) if wish["acs_off"] else [],
+        "link_types": {address: knobs.link_types(address, tree) for address in wish["ethernet_adapters"]},
         "files": {key: _files(tree, key) for key in facts["interfaces"]},
         "irqbalance": (tree.command("systemctl", "is-active", "irqbalance") or "").strip() == "active",
     }

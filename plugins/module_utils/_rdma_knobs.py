@@ -17,11 +17,15 @@ A *step* is a command (a list of words) or a :class:`Write`. Values by kind:
 ``roce_tos``              the traffic class of connections that librdmacm makes
 ``traffic_class``         that of all other connections; None while none was set
 ``pci``                   bits of a register in hexadecimal, as far as the knob's ``mask`` goes
-``irqs``                  the CPUs of every interrupt of an interface, such as ``0-31``, or by interrupt where they differ
+``irqs``                  the CPUs of every interrupt of an interface, such as ``0-31``; ``0,2,4 in turn`` for one of them to each
+                          interrupt after the other; or by interrupt, as they were before
+``adaptive_routing``      ``1`` where the adapter lets switches choose a packet's way, else ``0``
+``link_type``             what a port of an adapter is from its next reset: ``1`` InfiniBand, ``2`` Ethernet
 ========================  ==================================================================================================
 
 Sources: ip-route(8), ip-rule(8), ethtool(8), setpci(8), Documentation/networking/ip-sysctl.rst and core-api/irq/irq-affinity.rst of the
-kernel; the output of mlnx_qos and cma_roce_tos in att/netarbiter, nvmf/OUTPUTSAMPLE.setup-nic-lossless-layer3.sh.md.
+kernel; the output of mlnx_qos and cma_roce_tos in att/netarbiter, nvmf/OUTPUTSAMPLE.setup-nic-lossless-layer3.sh.md; NVIDIA's pages "Using
+mlxconfig" of MFT (LINK_TYPE_P1, LINK_TYPE_P2) and "Adaptive Retransmission: Sample Usage" (mlxreg, ROCE_ACCL).
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ import re
 from . import _network_parsers as parsers
 
 TABLE_NAMES = "/etc/iproute2/rt_tables"
+IN_TURN = " in turn"
 ROUTE_COLUMNS = ("destination", "gateway", "interface", "source")
 
 Write = collections.namedtuple("Write", "path value")
@@ -75,7 +80,7 @@ def read(knob, tree):
 def is_settled(knob, now, value):
     """Whether a knob that has the value ``now`` needs no step to have ``value``."""
     if knob["kind"] == "irqs" and isinstance(value, str):
-        return bool(now) and set(now.values()) == {value}
+        return bool(now) and now == _cpus_of_interrupts(now, value)
     if knob["kind"] == "file" and value is None:  # what was not there cannot be had back by a step
         return True
     if knob["kind"] == "file":
@@ -89,8 +94,11 @@ def steps(knob, now, value):
 
 
 def may_cut(knob):
-    """Whether a wrong value of this knob can cut a host off: all but the kernel's limits of sockets and neighbours can."""
-    return not (knob["kind"] == "file" and re.match(r"/proc/sys/net/(core/|ipv4/tcp_|ipv4/neigh/)", knob["path"]))
+    """Whether a wrong value of this knob can cut a host off: all can but the kernel's limits of sockets and neighbours, and what counts
+    from the next reset of an adapter only."""
+    return knob["kind"] != "link_type" and not (
+        knob["kind"] == "file" and re.match(r"/proc/sys/net/(core/|ipv4/tcp_|ipv4/neigh/)", knob["path"])
+    )
 
 
 def folded(text):
@@ -132,8 +140,29 @@ def _read_irqs(knob, tree):
 
 
 def _write_irqs(_knob, now, value):
-    wanted = dict.fromkeys(now, value) if isinstance(value, str) else value
+    wanted = _cpus_of_interrupts(now, value) if isinstance(value, str) else value
     return [Write(_affinity(number), wanted[number]) for number in sorted(now, key=int) if wanted.get(number, now[number]) != now[number]]
+
+
+def parse_cpus(text):
+    """The numbers of a list of CPUs such as ``0-31,64-95``, in its order; None for what is no such list."""
+    if not re.match(r"[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*\Z", text):
+        return None
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    if any(part[0] > part[-1] for part in ends):
+        return None
+    return [cpu for part in ends for cpu in range(part[0], part[-1] + 1)]
+
+
+def in_turn(cpus):
+    """The value that gives each interrupt one of these CPUs (numbers), the first one to the first interrupt."""
+    return ",".join(map(str, cpus)) + IN_TURN
+
+
+def _cpus_of_interrupts(numbers, value):
+    """The CPUs that each interrupt shall have, by its number."""
+    cpus = value[: -len(IN_TURN)].split(",") if value.endswith(IN_TURN) else [value]
+    return {number: cpus[position % len(cpus)] for position, number in enumerate(sorted(numbers, key=int))}
 
 
 def _affinity(number):
@@ -252,6 +281,44 @@ def _set_roce_tos(knob, _now, value):
     return [["cma_roce_tos", "-d", knob["device"], "-t", str(value)]]
 
 
+# adapters --------------------------------------------------------------------------------------------------------
+
+
+def parse_link_types(text):
+    """``{"P1": "2"}`` of mlxconfig's ``LINK_TYPE_P1    ETH(2)``, by port; a port that is said twice or in another form is left out."""
+    lines = re.findall(r"^[ \t*]*LINK_TYPE_(P[0-9])[ \t]+(.*)$", text or "", re.MULTILINE)
+    ports = [port for port, _rest in lines]
+    found = {port: re.match(r"(?:IB\((1)\)|ETH\((2)\))[ \t]*\Z", rest) for port, rest in lines if ports.count(port) == 1}
+    return {port: match.group(1) or match.group(2) for port, match in found.items() if match}
+
+
+def parse_adaptive_routing(text):
+    """``1`` of mlxreg's ``adaptive_routing_forced_en | 0x00000001``; None where there is no one such line, or another figure in it."""
+    figures = re.findall(r"^[ \t]*adaptive_routing_forced_en[ \t]*\|[ \t]*0x0*([0-9a-f]+)[ \t]*$", text or "", re.MULTILINE)
+    return figures[0] if figures in (["0"], ["1"]) else None
+
+
+def link_types(address, tree):
+    """The link types of an adapter's ports from its next reset, by port; none where its firmware has no such setting."""
+    return parse_link_types(tree.command("mlxconfig", "-d", address, "query"))
+
+
+def _read_link_type(knob, tree):
+    return link_types(knob["address"], tree).get(knob["port"])
+
+
+def _set_link_type(knob, _now, value):
+    return [["mlxconfig", "-d", knob["address"], "-y", "set", "LINK_TYPE_%s=%s" % (knob["port"], value)]]
+
+
+def _read_adaptive_routing(knob, tree):
+    return parse_adaptive_routing(tree.command("mlxreg", "-d", knob["address"], "--reg_name", "ROCE_ACCL", "--get", "--yes"))
+
+
+def _set_adaptive_routing(knob, _now, value):
+    return [["mlxreg", "-d", knob["address"], "--reg_name", "ROCE_ACCL", "--set", "adaptive_routing_forced_en=0x%s" % value, "--yes"]]
+
+
 # PCI -------------------------------------------------------------------------------------------------------------
 
 
@@ -279,4 +346,6 @@ _KINDS = {
     "pfc": (_read_pfc, _set_qos),
     "roce_tos": (_read_roce_tos, _set_roce_tos),
     "pci": (_read_pci, _set_pci),
+    "link_type": (_read_link_type, _set_link_type),
+    "adaptive_routing": (_read_adaptive_routing, _set_adaptive_routing),
 }

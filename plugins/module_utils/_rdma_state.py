@@ -218,11 +218,14 @@ def restore(folder, with_settings=True):
 
 
 def forget(folder):
-    """The change is confirmed or undone: the record goes, and all of ours with it where no batch is left."""
+    """The change is confirmed or undone: the record goes, and where no batch is left all of ours with it. So does the folder of the state
+    if nothing else is in it: it was made for ours."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(folder.unconfirmed)
     if not os.path.exists(folder.batch):
         shutil.rmtree(folder.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(folder.path))
 
 
 @contextlib.contextmanager

@@ -44,6 +44,16 @@ def write(state_dir, stage, content):
     return True
 
 
+def remove(state_dir, stage):
+    """Take a receipt away, and the folders above it that hold nothing else: they were made for receipts."""
+    os.unlink(path_of(state_dir, stage))
+    for folder in (os.path.join(state_dir, FOLDER), state_dir):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+
+
 def write_atomically(path, text, mode=0o644):
     """Put ``text`` at ``path`` so that a reader, or a crash at any moment, meets the old file or the new one, never a part."""
     folder = os.path.dirname(path)

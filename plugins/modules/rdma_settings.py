@@ -37,7 +37,7 @@ options:
     type: int
     default: 120
   interfaces:
-    description: The RDMA interfaces in the order of their rails. Without one there is nothing to do.
+    description: The RDMA interfaces in the order of their rails. Without one, what belongs to no interface is settled.
     type: list
     elements: str
     default: []
@@ -119,6 +119,19 @@ options:
   traffic_class:
     description: Traffic class of RDMA connections, 0 to 255; four times the DSCP, plus 2 for packets that may be marked.
     type: int
+  adaptive_routing:
+    description:
+      - Whether the adapters of the interfaces let the switches choose a packet's way (C(adaptive_routing_forced_en) of the register
+        C(ROCE_ACCL)); set by C(mlxreg).
+    type: bool
+  ethernet_adapters:
+    description:
+      - Adapters, by the PCI address of their first function, whose ports shall be Ethernet and not InfiniBand; set by C(mlxconfig).
+      - That is a setting of their firmware, which counts from their next reset. Nothing here resets an adapter or a host.
+      - Where one of them is in InfiniBand mode now, this is all that is settled, and RV(power_cycle_required) names it.
+    type: list
+    elements: str
+    default: []
   acs_off:
     description: Whether access control services are off on the PCI bridges above accelerators and interfaces, for direct transfers.
     type: bool
@@ -132,9 +145,10 @@ options:
     description: Largest PCI read request of the interfaces, in bytes, a power of two from 128 to 4096.
     type: int
   irq_affinity:
-    description: V(local) binds the interrupts of the interfaces to the CPUs near them.
+    description:
+      - V(local) binds the interrupts of the interfaces to the CPUs near them, V(spread) each to one of these CPUs in turn.
     type: str
-    choices: [local]
+    choices: [local, spread]
   overlay:
     description: A folder laid out like C(/) on the host whose files come before the host's own.
     type: path
@@ -193,6 +207,12 @@ reboot_required:
   description: Whether names of interfaces are right only after a reboot, before which nothing else is done.
   returned: success
   type: bool
+power_cycle_required:
+  description: Adapters that have to be reset to be Ethernet, before which nothing else is done.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0000:15:00.0"]
 finding:
   description: What the host cannot have, as host, check, observed, expected and remedy.
   returned: failure
@@ -211,7 +231,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_stat
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, settle
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._login import login
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._rdma_batch import UnfitError, batch
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._rdma_batch import UnfitError, batch, in_infiniband_mode, link_types
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._receipt import write_atomically
 
 SYSTEMD_RUNS = "/run/systemd/system"  # sd_booted(3)
@@ -412,7 +432,7 @@ def confirm(module):
             state.forget(folder)
 
         changes.append(Change(" ".join(stop), state.TIMER, "armed\n", "", make))
-    return dict(settle(module, changes), armed=False, settings={}, reboot_required=False)
+    return dict(settle(module, changes), armed=False, settings={}, reboot_required=False, power_cycle_required=[])
 
 
 def change(module):
@@ -420,15 +440,16 @@ def change(module):
     rings = {key: value for key, value in (module.params["rings"] or {}).items() if value is not None}
     params = dict(module.params, rings=rings)
     tree = HostTree("/", params["overlay"])
-    if params["state"] == "absent":
-        params = dict(params, interfaces=[], persistent_names=False)
     seen = _rdma_host.Remembered(tree)
-    host = _rdma_host.look(seen, os.uname().nodename, os.getpid(), params) if params["interfaces"] else None
-    links = _rdma_names.link_files(params, host) if host else {}
-    if params["persistent_names"] and host and _rdma_names.misnamed(params, host):
+    is_wanted = params["state"] == "present"
+    host = _rdma_host.look(seen, os.uname().nodename, os.getpid(), params) if is_wanted else None
+    links = _rdma_names.link_files(params, host) if is_wanted else {}
+    waiting = in_infiniband_mode(params, host) if is_wanted else []
+    if is_wanted and not waiting and params["persistent_names"] and _rdma_names.misnamed(params, host):
         changes = [_file_change(path, state.read_text(path), text) for path, text in sorted(links.items()) if state.read_text(path) != text]
-        return dict(settle(module, changes), armed=False, settings={}, reboot_required=True)
-    transaction = Transaction(params, tree, seen, batch(params, host) if host else [], links)
+        return dict(settle(module, changes), armed=False, settings={}, reboot_required=True, power_cycle_required=[])
+    wanted = link_types(params, host) if waiting else batch(params, host) if is_wanted else []
+    transaction = Transaction(params, tree, seen, wanted, links)
     if transaction.armed and not os.path.isdir(SYSTEMD_RUNS):
         raise UnfitError(transaction.host, "dead-man timer", "systemd does not run", "a host that systemd runs", "make this change by hand")
     try:
@@ -439,7 +460,7 @@ def change(module):
         raise UnfitError(transaction.host, error.step, error.reason, "the host to accept it", "mend the value; %s" % after) from error
     values = {knobs.name(entry["knob"]): knobs.shown(entry["value"]) for entry in transaction.wanted}
     armed = transaction.armed and not module.check_mode
-    return dict(result, armed=armed, settings=values, reboot_required=False)
+    return dict(result, armed=armed, settings=values, reboot_required=False, power_cycle_required=waiting)
 
 
 def main():
@@ -468,10 +489,12 @@ def main():
             "ecn_priorities": {"type": "list", "elements": "int"},
             "cnp_dscp": {"type": "int"},
             "traffic_class": {"type": "int"},
+            "adaptive_routing": {"type": "bool"},
+            "ethernet_adapters": {"type": "list", "elements": "str", "default": []},
             "acs_off": {"type": "bool", "default": False},
             "pci_ids": {"type": "list", "elements": "str", "default": []},
             "max_read_request": {"type": "int"},
-            "irq_affinity": {"type": "str", "choices": ["local"]},
+            "irq_affinity": {"type": "str", "choices": ["local", "spread"]},
             "overlay": {"type": "path"},
         },
         required_if=[("state", "present", ["program"]), ("state", "absent", ["program"])],

@@ -10,6 +10,7 @@ short_description: Write what a stage left on a host
 version_added: 0.1.0
 description:
   - Writes one JSON file a stage under C(receipts/) of the state folder, atomically, and only when its content differs.
+  - O(state=absent) takes it away, and the folders that were made for receipts where nothing is left in them.
   - The content must be a function of the outcome alone (no times), so that a run that changes nothing writes nothing.
 author:
   - FlagOS contributors (@flagos-ai)
@@ -23,6 +24,13 @@ attributes:
   idempotent:
     support: full
 options:
+  state:
+    description:
+      - Whether there is to be a receipt. The choice V(absent) is there since version 0.2.0.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.2.0
   state_dir:
     description: The folder on the host that holds the state of the cluster.
     type: path
@@ -32,9 +40,8 @@ options:
     type: str
     required: true
   content:
-    description: What the stage left. The key V(stage) is added.
+    description: What the stage left. The key V(stage) is added. Needed for O(state=present).
     type: dict
-    required: true
 """
 
 EXAMPLES = r"""
@@ -54,6 +61,7 @@ path:
   sample: /var/lib/flagos-kunlunxin/receipts/host.json
 """
 
+import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
@@ -63,10 +71,12 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt
 def main():
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "state_dir": {"type": "path", "required": True},
             "stage": {"type": "str", "required": True},
-            "content": {"type": "dict", "required": True},
+            "content": {"type": "dict"},
         },
+        required_if=[("state", "present", ["content"])],
         supports_check_mode=True,
     )
     state_dir, stage, content = (module.params[name] for name in ("state_dir", "stage", "content"))
@@ -74,10 +84,13 @@ def main():
         module.fail_json(msg="stage: %r is no stage's name (lower case letters, digits and underscores)" % stage)
     path = _receipt.path_of(state_dir, stage)
     before = _receipt.read(state_dir, stage)
-    after = dict(content, stage=stage)
-    changed = before != after
+    is_wanted = module.params["state"] == "present"
+    changed = before != dict(content, stage=stage) if is_wanted else os.path.lexists(path)
     if changed and not module.check_mode:
-        _receipt.write(state_dir, stage, content)
+        if is_wanted:
+            _receipt.write(state_dir, stage, content)
+        else:
+            _receipt.remove(state_dir, stage)
     module.exit_json(
         changed=changed,
         path=path,
@@ -85,7 +98,7 @@ def main():
             "before_header": path,
             "after_header": path,
             "before": _receipt.render(stage, before) if before else "",
-            "after": _receipt.render(stage, content),
+            "after": _receipt.render(stage, content) if is_wanted else "",
         },
     )
 

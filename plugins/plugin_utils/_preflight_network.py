@@ -215,7 +215,7 @@ def _rdma_port(view: View) -> Iterator[Said]:
         return
     for nic, port in rdma_ports(view).items():
         if port["link_layer"] not in (None, "Ethernet"):
-            remedy = "set LINK_TYPE_P1=2 by mlxconfig and power the host off and on"
+            remedy = "name its adapter in rdma_ethernet_adapters (LINK_TYPE_P1=2), run rdma.yml, and power the host off and on"
             yield Fault(f"{nic} is in {port['link_layer']} mode", "Ethernet", remedy)
         elif port["state"] not in (None, "ACTIVE"):
             observed = f"{nic} is {port['state']}" + (f" ({port['physical_state']})" if port["physical_state"] else "")

@@ -22,6 +22,7 @@ HOSTS_SHOWN = 6
 CONTROLLER = "localhost"
 PROCESS, ANY_PROCESS = re.compile(r"\bpid [0-9]+"), "pid differs"
 WIDTH = 140
+HOSTS_WIDTH = 48  # longer lists of hosts have a line of their own
 # Worst first; the last two are no faults of what is there now.
 ERROR, WARNING, TO_DO = "ERROR", "warning", "to do"
 ORDER = (ERROR, WARNING, TO_DO)
@@ -71,23 +72,21 @@ def table(verdict: Verdict, before: str) -> list[str]:
         (severity, finding) for severity in ORDER for finding in folded(one for one in verdict.judgements if kind(one, before) == severity)
     ]
     lines = [summary(verdict, before, [severity for severity, _finding in rows])]
-    widths = [max((len(text) for text in column), default=0) for column in ([row[0] for row in rows], [row[1].host for row in rows])]
+    severities = max((len(severity) for severity, _finding in rows), default=0)
+    hosts = min(max((len(finding.host) for _severity, finding in rows), default=0), HOSTS_WIDTH)
+    indent = " " * (severities + hosts + 6)
     for severity, finding in rows:
-        head = f"  {severity:{widths[0]}}  {finding.host:{widths[1]}}  "
-        text = f"{finding.check}: {finding.observed}; expected {finding.expected}"
-        lines += textwrap.wrap(
-            text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False, break_on_hyphens=False
-        )
-        indent = " " * len(head)
-        lines += textwrap.wrap(
-            finding.remedy,
-            WIDTH,
-            initial_indent=indent + "-> ",
-            subsequent_indent=indent + "   ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        head = f"  {severity:{severities}}  {finding.host:{hosts}}  "
+        if len(finding.host) > hosts:
+            lines.append(head.rstrip())
+            head = indent
+        lines += _wrapped(f"{finding.check}: {finding.observed}; expected {finding.expected}", head, indent)
+        lines += _wrapped(finding.remedy, indent + "-> ", indent + "   ")
     return lines
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False)
 
 
 def summary(verdict: Verdict, before: str, rows: Sequence[str]) -> str:

@@ -6,14 +6,38 @@ What only the silicon has is simulated (tests/simulators/README.md); hosts, netw
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from p800 import RENDERED, STATE_OF_A_HOST, settle
 
 pytestmark = pytest.mark.lab
 
 SERVE = "/var/lib/flagos-kunlunxin/serve"
+# What each simulator is told, by knob of the role rdma. Firmware and packages keep theirs over a boot.
+RDMA_COMMANDS = yaml.safe_load((Path(__file__).parent / "rdma_commands.yml").read_text())
+KEPT_OVER_A_BOOT = ("rdma_ethernet_adapters", "rdma_ofed_version")
+QUESTION = re.compile(r"(mlnx_qos -i|cma_roce_tos -d|setpci -s \S+) [^ =]+|ethtool -[giPS] \S+|mlxconfig .* query|mlxreg .* --get --yes")
+
+
+def commands_of_rdma(lab, host: str, after: int = 0) -> list[str]:
+    """What the simulator of a host was told to change of its adapters, buses and kernel, questions left out.
+
+    :param after: lines of its log that are not looked at.
+    """
+    programs = {line.split(maxsplit=1)[0] for lines in RDMA_COMMANDS.values() for line in lines}
+    entries = map(json.loads, lab.execute(host, "cat /var/lib/p800-simulator/commands.log").splitlines()[after:])
+    said = [in_words(entry["program"], entry["argv"]) for entry in entries if entry["program"] in programs]
+    return [line for line in said if not QUESTION.fullmatch(line)]
+
+
+def in_words(program: str, argv: list[str]) -> str:
+    if program != "write":
+        return " ".join([program, *argv])
+    path, text = argv
+    return f"write {text} to " + re.sub("^/sys/devices/.*/(net|infiniband)/", r"/sys/class/\1/", path)  # where the kernel links to
 
 
 def test_from_bare_hosts_to_rendered_documents(rendered, lab):
@@ -37,6 +61,15 @@ def test_from_bare_hosts_to_rendered_documents(rendered, lab):
     assert [device["index"] for device in record["p800-1"]["devices"]] == list(range(8)), "the driver's numbers are recorded"
 
 
+def test_every_knob_of_rdma_that_the_lab_lacks_reaches_the_simulator(rendered, lab):
+    for host in lab.hosts:
+        received, kernel = commands_of_rdma(lab, host), lab.execute(host, "uname -r").strip()
+        wanted = {knob: [line.format(kernel=kernel) for line in lines] for knob, lines in RDMA_COMMANDS.items()}
+        assert {knob: [line for line in lines if line in received] for knob, lines in wanted.items()} == wanted, host
+        # Other cases may have had the unit replay some; nothing else was said.
+        assert set(received) == {line for lines in wanted.values() for line in lines}, host
+
+
 def test_a_second_run_changes_nothing(rendered):
     ended = settle("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output
@@ -54,12 +87,15 @@ def test_a_restarted_host_is_as_it_was(rendered, lab):
         "ip -4 rule; ip route show table 101; cat /sys/class/net/eth1/mtu; cut -d' ' -f1 /proc/modules | head -3; df --output=size /dev/shm"
     )
     before = lab.execute("node2", settings)
+    told = int(lab.execute("node2", "wc -l < /var/lib/p800-simulator/commands.log"))
     lab.stop("node2")
     lab.start("node2")
     lab.execute("node2", "systemctl is-system-running --wait || true")
     ended = settle("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output
     assert lab.execute("node2", settings) == before
+    again = [line for knob, lines in RDMA_COMMANDS.items() if knob not in KEPT_OVER_A_BOOT for line in lines]
+    assert sorted(commands_of_rdma(lab, "node2", after=told)) == sorted(again), "the unit replays every knob that a boot forgets"
 
 
 @pytest.mark.full

@@ -56,7 +56,7 @@ def make_bare(lab: Lab) -> None:
     for name in ("cluster.lock.yml", "cluster.topology.json"):
         (lab.root / "simulated" / name).unlink(missing_ok=True)
     materials(lab)
-    settle("tests/simulators/install.yml")
+    settle("tests/simulators/install.yml", "--extra-vars", json.dumps({"p800_simulator_options": ["--access-control"]}))
 
 
 def preflight(before: str, **variables: Any) -> tuple[dict[str, Any], float, Play]:

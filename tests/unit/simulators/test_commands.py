@@ -80,6 +80,19 @@ def test_calls_are_written_down(site):
     ]
 
 
+def test_what_is_written_to_a_file_is_written_down_once(site):
+    path = "/proc/irq/1000/smp_affinity_list"
+    (site.overlay / path.lstrip("/")).write_text("7")
+    site.done("p800-simulator render")
+    site.done("p800-simulator render")
+    entries = [json.loads(line) for line in (site.root / "var/lib/p800-simulator/commands.log").read_text().splitlines()]
+    assert [(entry["program"], entry["argv"]) for entry in entries] == [("write", [path, "7"])]
+    assert (site.overlay / path.lstrip("/")).read_text() == "7\n"
+    site.boot("two")
+    site.done("p800-simulator render")
+    assert (site.overlay / path.lstrip("/")).read_text() == "0-207\n"
+
+
 @pytest.mark.parametrize("option", ["-r", "-V"])
 def test_what_would_reset_a_device_is_refused(site, option):
     site("p800-simulator ready")
@@ -208,6 +221,19 @@ def test_settings_are_read_back_until_the_next_boot(site):
     assert "RX:\t\t1024" in site.done("ethtool -g eth1").split("Current")[1]
 
 
+def test_a_register_is_forgotten_by_a_boot_and_firmware_is_not(site):
+    site.done("p800-simulator ofed install")
+    register = "mlxreg -d 0000:15:00.0 --reg_name ROCE_ACCL"
+    assert "adaptive_routing_forced_en                   | 0x00000000" in site.done(f"{register} --get --yes")
+    site.done(f"{register} --set adaptive_routing_forced_en=0x1 --yes")
+    site.done("mlxconfig -d 0000:15:00.0 -y set LINK_TYPE_P1=2")
+    assert "adaptive_routing_forced_en                   | 0x00000001" in site.done(f"{register} --get --yes")
+    site.boot("two")
+    assert "adaptive_routing_forced_en                   | 0x00000000" in site.done(f"{register} --get --yes")
+    types = [site.done(f"mlxconfig -d 0000:{bus}:00.0 query").partition("LINK_TYPE_P1")[2].split()[0] for bus in ("15", "35")]
+    assert types == ["ETH(2)", "IB(1)"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -220,6 +246,11 @@ def test_settings_are_read_back_until_the_next_boot(site):
         "ethtool -G eth1 rx 9000",
         "ethtool -G eth1 rx 1024",
         "ibv_devinfo -d mlx5_7",
+        "mlxreg -d 0000:15:00.0 --reg_name ROCE_ACCL --set adaptive_routing=0x1 --yes",
+        "mlxreg -d 0000:15:00.0 --reg_name ROCE_ACCL --set adaptive_routing_forced_en=yes --yes",
+        "mlxreg -d 0000:01:00.0 --reg_name ROCE_ACCL --get --yes",
+        "mlxconfig -d 0000:15:00.0 set LINK_TYPE_P1=2",
+        "mlxconfig -d 0000:01:00.0 query",
     ],
 )
 def test_a_wrong_value_changes_nothing(site, line):
@@ -253,6 +284,25 @@ def test_a_written_configuration_space_lasts_until_the_next_boot(site):
     site.boot("two")
     site.done("p800-simulator render")
     assert config.read_bytes() == fresh
+
+
+def test_access_control_is_on_at_each_boot_and_a_fault_is_stronger_than_who_switches_it_off(site):
+    def register():
+        return bridge.read_bytes()[0x106:0x108]
+
+    site.done("p800-simulator init --access-control")
+    bridge = site.overlay / "sys/bus/pci/devices/0000:12:00.0/config"
+    assert register() == b"\x1d\0"
+    bridge.write_bytes(bridge.read_bytes()[:0x106] + b"\0\0" + bridge.read_bytes()[0x108:])
+    site.done("p800-simulator render")
+    assert register() == b"\0\0"
+    site.done("p800-simulator fault set acs-on")
+    assert register() == b"\x1d\0"
+    site.done("p800-simulator fault clear")
+    assert register() == b"\0\0"
+    site.boot("two")
+    site.done("p800-simulator reset")
+    assert register() == b"\x1d\0"
 
 
 def test_a_boot_loads_what_modules_load_d_names(site):

@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--part-number", default=PART_NUMBER)
     one.add_argument("--rate", type=int, choices=(100, 200, 400), default=400, help="of the RDMA ports, in Gb/s")
     one.add_argument("--layout", choices=("legend", "devices"), default="legend", help="of xpu-smi topo -m")
+    one.add_argument("--access-control", action="store_true", help="bridges have ACS on at each boot, until somebody switches it off")
     one.add_argument("--boot-parameters", default="iommu=pt", help="that the host's owner has in /etc/default/grub")
 
     one = _command(commands, "ready", "OFED, driver and XDR are installed and loaded, as the roles leave a host", _ready)
@@ -92,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--layout", choices=("legend", "devices"))
     _command(commands, "show", "the state, as JSON", _show)
     _command(commands, "render", "write the overlay anew, with the addresses that the host has now", _render)
+    one = _command(commands, "called", "write down how a stand-in of the vendor's files was called", _called)
+    one.add_argument("words", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT ...]")
     _command(commands, "watch", "serve the overlay: what is written to it, new addresses, time", _watch)
     _command(commands, "reset", "the host as init left it: no driver, no faults", _reset)
     _command(commands, "host-install", "the simulator's programs come before the host's own", _host_install)
@@ -132,10 +135,14 @@ def _init(places: Places, arguments: argparse.Namespace) -> None:
         now = live.read(places)
         state = State(
             data, devices, arguments.vendor, arguments.part_number, nic_gbps=arguments.rate, layout=arguments.layout, boot_id=now.boot_id,
-            boot_parameters=arguments.boot_parameters,
+            boot_parameters=arguments.boot_parameters, access_control=arguments.access_control,
         )  # fmt: skip
         xre.remove(places)
         show.everything(places, state, now)
+
+
+def _called(places: Places, arguments: argparse.Namespace) -> None:
+    show.log(places, arguments.words[0], arguments.words[1:])
 
 
 def _reset(places: Places, _arguments: argparse.Namespace) -> None:
@@ -144,7 +151,7 @@ def _reset(places: Places, _arguments: argparse.Namespace) -> None:
         old = load(places)
         state = State(
             old.wiring, old.devices, old.vendor, old.part_number, nic_gbps=old.nic_gbps, layout=old.layout, boot_id=now.boot_id,
-            boot_parameters=old.boot_parameters,
+            boot_parameters=old.boot_parameters, access_control=old.access_control,
         )  # fmt: skip
         xre.remove(places)
         show.everything(places, state, now)

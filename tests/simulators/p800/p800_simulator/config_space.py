@@ -39,6 +39,8 @@ def content(function: Function, written: Mapping[str, int]) -> bytes:
         struct.pack_into("<HH", space, _EXTENDED + 4, 0x005F, bridge.acs)
     for offset, value in written.items():
         space[int(offset)] = value
+    if bridge and bridge.keeps_acs:
+        struct.pack_into("<H", space, _EXTENDED + 6, bridge.acs)
     return bytes(space)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Mapping, Tuple
 
 from . import machine as model
-from .machine import DRIVER, PEER, ROCE_1, SLOWER, XDR, DeviceNode, Gid, Holder, Machine, Nic, Xpu
+from .machine import ACS_ON, DRIVER, PEER, ROCE_1, SLOWER, XDR, DeviceNode, Gid, Holder, Machine, Nic, Xpu
 
 Parameters = Mapping[str, str]
 ALL = "all"
@@ -344,7 +344,7 @@ def _qos_refused(machine: Machine, parameters: Parameters) -> None:
 
 def _acs_on(machine: Machine, _parameters: Parameters) -> None:
     for bridge in machine.bridges:
-        bridge.acs = 0x001D  # what Linux sets: source validation, request and completion redirect, upstream forwarding
+        bridge.acs, bridge.keeps_acs = ACS_ON, True
 
 
 def _iommu_translating(machine: Machine, _parameters: Parameters) -> None:

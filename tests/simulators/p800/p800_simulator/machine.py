@@ -21,6 +21,8 @@ NEEDS: Dict[str, Tuple[str, ...]] = {DRIVER: (), PEER: (DRIVER,), XDR: (DRIVER,)
 XPU_MAJOR, CONTROL_MINOR, XDR_MAJOR = 195, 255, 236  # 195 and 255: the host survey; a number for xdrdrv is nowhere told
 MEMORY_MIB, L3_MIB = 98304, 96
 CPUS = {0: "0-51,104-155", 1: "52-103,156-207"}  # envinit's example of topo -m
+ALL_CPUS = "0-207"
+ACS_ON = 0x001D  # what Linux sets: source validation, request and completion redirect, upstream forwarding
 
 XPU_SPEED, XPU_GENERATION = "16.0 GT/s PCIe", 4  # zstack's sample: Max 4
 NIC_SPEED = "32.0 GT/s PCIe"
@@ -67,9 +69,12 @@ class Function:
 
 @dataclass
 class Bridge(Function):
-    """:ivar acs: the ACS control register as the BIOS left it."""
+    """:ivar acs: the ACS control register as the kernel left it at boot.
+    :ivar keeps_acs: whether it stays so, whatever is written to it.
+    """
 
     acs: int = 0
+    keeps_acs: bool = False
 
 
 @dataclass
@@ -333,5 +338,7 @@ def _bridges(state: State) -> List[Bridge]:
             path = place.path[:depth]
             root_port = depth == 2
             vendor, device = ("8086", "352a") if root_port else ("1000", "c030")
-            found[path[-1]] = Bridge(Place(path, place.numa), vendor, device, "060400", Link(NIC_SPEED, NIC_SPEED), "pcieport")
+            bridge = Bridge(Place(path, place.numa), vendor, device, "060400", Link(NIC_SPEED, NIC_SPEED), "pcieport")
+            bridge.acs = ACS_ON if state.access_control else 0
+            found[path[-1]] = bridge
     return [found[address] for address in sorted(found)]

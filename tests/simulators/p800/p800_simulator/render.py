@@ -7,7 +7,7 @@ from . import faults, render_driver, render_pci, render_rdma
 from .live import Live
 from .machine import Machine, healthy
 from .state import State
-from .tree import Tree
+from .tree import File, Tree
 
 
 def machine_of(state: State, live: Live) -> Machine:
@@ -25,6 +25,7 @@ def overlay(state: State, live: Live, folder: str) -> Tree:
     """
     machine = machine_of(state, live)
     found = render_pci.render(machine, state.runtime.pci)
-    found.update(render_rdma.render(machine, state.runtime))
+    found.update(render_rdma.render(machine))
     found.update(render_driver.render(machine, folder))
+    found.update((path, File(content, 0o644)) for path, content in state.runtime.written.items() if path in found)
     return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Mapping
 
 from . import config_space
-from .machine import CPUS, Bridge, Function, Machine
+from .machine import ALL_CPUS, CPUS, Bridge, Function, Machine
 from .tree import File, Folder, Tree, line, relative
 
 FOLDER = "/sys/bus/pci/devices"
@@ -30,7 +30,7 @@ def render(machine: Machine, written: Mapping[str, Mapping[str, int]]) -> Tree:
         for vector in range(VECTORS):
             irq = _FIRST_IRQ + number * 100 + vector
             found["%s/msi_irqs/%d" % (folder(nic.function), irq)] = line("msix")
-            found["/proc/irq/%d/smp_affinity_list" % irq] = line(CPUS[nic.function.place.numa], 0o644)
+            found["/proc/irq/%d/smp_affinity_list" % irq] = line(ALL_CPUS, 0o644)
             found["/proc/irq/%d/mlx5_comp%d@pci:%s" % (irq, vector, nic.function.address)] = Folder()
     found["/sys/class/iommu/dmar0"] = Folder()
     for numa, cpus in CPUS.items():

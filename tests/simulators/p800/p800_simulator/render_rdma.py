@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """SIMULATOR: the adapters' side of sysfs: the interfaces' place on the bus, and the RDMA devices.
 
+Kernel parameters are here, too, as far as RDMA needs them.
+
 Kernel, Documentation/ABI/stable/sysfs-class-infiniband and testing/sysfs-class-net; ``tc`` and ``ecn`` are MLNX_OFED's (mlx5_ib).
 Addresses, MTU, state and counters of an interface stay those of the live host's interface.
 """
@@ -9,27 +11,31 @@ from __future__ import annotations
 
 from .machine import HW_COUNTERS, RATES, Machine, Nic
 from .render_pci import folder
-from .state import Runtime
 from .tree import File, Tree, line, relative
 
 GIDS = 16  # entries that are shown; an adapter has 256
 _NO_GID = "0000:0000:0000:0000:0000:0000:0000:0000"
 CNP_DSCP = 48
+# Kernel parameters of the machine as a whole, which no host in a lab has for itself: ip-sysctl.rst, sysctl/net.rst, the kernel's defaults.
+KERNEL_GLOBALS = {
+    "/proc/sys/net/core/rmem_max": 212992,
+    "/proc/sys/net/core/wmem_max": 212992,
+    "/proc/sys/net/ipv4/neigh/default/gc_thresh1": 128,
+    "/proc/sys/net/ipv4/neigh/default/gc_thresh2": 512,
+    "/proc/sys/net/ipv4/neigh/default/gc_thresh3": 1024,
+}
 
 
 def traffic_class_path(nic: Nic) -> str:
     return "%s/infiniband/%s/tc/1/traffic_class" % (folder(nic.function), nic.rdma)
 
 
-def render(machine: Machine, runtime: Runtime) -> Tree:
-    found: Tree = {}
+def render(machine: Machine) -> Tree:
+    found: Tree = {path: line(value, 0o644) for path, value in KERNEL_GLOBALS.items()}
     for nic in machine.nics:
         found.update(_interface(machine, nic))
         if nic.rdma:
             found.update(_device(machine, nic))
-    for path, content in runtime.written.items():
-        if path in found:
-            found[path] = File(content, 0o644)
     return found
 
 
@@ -48,7 +54,7 @@ def _interface(machine: Machine, nic: Nic) -> Tree:
         found[base + "/ecn/roce_np/cnp_802p_prio"] = line(6, 0o644)
         for side in ("roce_np", "roce_rp"):
             for priority in range(8):
-                found["%s/ecn/%s/enable/%d" % (base, side, priority)] = line(1, 0o644)
+                found["%s/ecn/%s/enable/%d" % (base, side, priority)] = line(0, 0o644)  # firmware with it switched off
     return found
 
 

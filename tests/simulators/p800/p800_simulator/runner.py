@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import time
 from typing import List, Sequence
 
 from . import live, places, programs, render, show
@@ -21,7 +19,7 @@ def run(name: str, argv: List[str]) -> int:
     """:returns: the exit status."""
     here = places.of_this_host()
     program = programs.BY_NAME[name]
-    log(here, name, argv)
+    show.log(here, name, argv)
     if argv in (["--help"], ["-h"]) and program is not programs.SAYS_IT_ITSELF:
         return _help(here, program, argv)
     early = program.before(here, argv) if program.before else None
@@ -39,17 +37,6 @@ def _help(here: places.Places, program: Program, argv: List[str]) -> int:
     )
     real = here.path(program.path) + REAL
     return subprocess.run([program.name, *argv], executable=real, check=False).returncode if os.path.exists(real) else 0
-
-
-def log(here: places.Places, name: str, argv: Sequence[str]) -> None:
-    """One line of JSON for each call, in one write so that calls do not mix."""
-    entry = {"time": round(time.time(), 3), "program": name, "argv": list(argv)}
-    os.makedirs(here.folder, exist_ok=True)
-    descriptor = os.open(here.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, (json.dumps(entry) + "\n").encode())
-    finally:
-        os.close(descriptor)
 
 
 def _answer(here: places.Places, name: str, argv: Sequence[str]) -> Answer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Dict, List
+import time
+from typing import Dict, List, Sequence
 
 from . import config_space, grub, host_files, render, render_pci, tree
 from .live import Live
@@ -14,6 +15,7 @@ from .places import Places
 from .state import Runtime, State, load, save
 
 MANIFEST = "host-files.json"
+WRITE = "write"  # the program's name in the log where a file was written to
 
 
 def current(places: Places, live: Live, with_writes: bool = True) -> State:
@@ -79,7 +81,9 @@ def absorb(places: Places, state: State, live: Live) -> None:
             pristine = config_space.content(function, {})
             state.runtime.pci[function.address] = config_space.differences(pristine, found)
         else:
-            state.runtime.written[path] = normalised(path, found.decode("utf-8", "replace"))
+            text = found.decode("utf-8", "replace")
+            state.received.append((path, text.strip()))
+            state.runtime.written[path] = normalised(path, text)
 
 
 def normalised(path: str, text: str) -> str:
@@ -95,10 +99,24 @@ def everything(places: Places, state: State, live: Live) -> Machine:
     """Keep the state and show it."""
     os.makedirs(places.overlay, exist_ok=True)
     save(places, state)
+    for path, text in state.received:
+        log(places, WRITE, [path, text])
+    state.received.clear()
     tree.write(places.overlay, render.overlay(state, live, os.path.realpath(places.overlay)), state.seen)
     machine = render.machine_of(state, live)
     put(places, host_files.wanted(places, machine))
     return machine
+
+
+def log(places: Places, name: str, argv: Sequence[str]) -> None:
+    """One line of JSON for each call, in one write so that calls do not mix."""
+    entry = {"time": round(time.time(), 3), "program": name, "argv": list(argv)}
+    os.makedirs(places.folder, exist_ok=True)
+    descriptor = os.open(places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (json.dumps(entry) + "\n").encode())
+    finally:
+        os.close(descriptor)
 
 
 def put(places: Places, wanted: Dict[str, tree.Entry]) -> None:

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import grub
 from .places import Places
@@ -35,6 +35,7 @@ class Runtime:
     :ivar rings: ``{"rx", "tx"}`` by interface.
     :ivar written: content of writable files of sysfs, by path.
     :ivar tos: what cma_roce_tos set, by RDMA device.
+    :ivar registers: fields that mlxreg set, by the function's address and the register.
     :ivar log: lines that were added to the kernel's log.
     """
 
@@ -46,6 +47,7 @@ class Runtime:
     rings: Dict[str, Dict[str, int]] = field(default_factory=dict)
     written: Dict[str, str] = field(default_factory=dict)
     tos: Dict[str, int] = field(default_factory=dict)
+    registers: Dict[str, Dict[str, int]] = field(default_factory=dict)
     log: List[str] = field(default_factory=list)
 
 
@@ -62,11 +64,13 @@ class State:
     :ivar pending_firmware: becomes the firmware at the next power cycle.
     :ivar bandwidth: Gb/s that ib_write_bw tells; None for 97 % of the rate.
     :ivar faults: parameters by the fault's name.
+    :ivar access_control: whether the kernel switches access control services on at boot.
     :ivar boot_parameters: that the host's owner has in GRUB's settings.
     :ivar grub: content of grub.cfg, as update-grub wrote it last; "" before it ever did.
     :ivar booted: parameters of the running kernel.
     :ivar boot_id: of the boot that ``runtime`` belongs to.
     :ivar seen: what was read in the overlay's writable files, by path; it is not kept.
+    :ivar received: what programs wrote to them and is new, as paths and texts; it is not kept.
     """
 
     wiring: Dict[str, Any]
@@ -84,6 +88,7 @@ class State:
     layout: str = "legend"
     mlxconfig: Dict[str, Dict[str, str]] = field(default_factory=dict)
     faults: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    access_control: bool = False
     boot_parameters: str = "iommu=pt"
     grub: str = ""
     booted: str = ""
@@ -92,6 +97,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.seen: Dict[str, bytes] = {}
+        self.received: List[Tuple[str, str]] = []
         self.booted = self.booted or "%s %s quiet" % (grub.ROOT, self.boot_parameters)
 
     def load(self, name: str) -> None:

@@ -31,6 +31,8 @@ NOTHING = {
     "ecn_priorities": None,
     "cnp_dscp": None,
     "traffic_class": None,
+    "adaptive_routing": None,
+    "ethernet_adapters": [],
     "acs_off": False,
     "pci_ids": [],
     "max_read_request": None,
@@ -54,13 +56,18 @@ def interface(number, **differs):
     }
 
 
+def device(number, link_layer="Ethernet"):
+    return {"pci": f"0000:3{number}:00.0", "ports": {"1": {"link_layer": link_layer}}}
+
+
 def make_host(**differs):
     interfaces = {f"eth{number}": interface(number) for number in range(3)}
     return {
         "name": "node1",
-        "network": {"interfaces": interfaces, "routes": [], "rdma": {f"mlx5_{number}": {"ports": {"1": {}}} for number in range(3)}},
+        "network": {"interfaces": interfaces, "routes": [], "rdma": {f"mlx5_{number}": device(number) for number in range(3)}},
         "login": None,
-        "tools": {"ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci"},
+        "tools": {"ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci", "mlxconfig", "mlxreg"},
+        "link_types": {"0000:31:00.0": {"P1": "2", "P2": "1"}, "0000:32:00.0": {}},
         "acs_bridges": ["0000:30:01.0"],
         "files": {key: {"cpus": "0-31", "irqs": True, "ecn": True} for key in interfaces},
         "irqbalance": False,
@@ -79,8 +86,13 @@ def refused(host=None, **wish):
     return str(caught.value)
 
 
-def test_without_an_interface_there_is_nothing_to_do():
-    assert made(interfaces=[], kernel_parameters={"net.ipv4.tcp_rmem": "1 2 3"}, mtu=9000, manage_kernel_globals=True, acs_off=True) == {}
+def test_without_an_interface_there_is_what_belongs_to_none():
+    of_interfaces = {"mtu": 9000, "policy_routing": True, "trust": "dscp", "traffic_class": 106, "irq_affinity": "spread"}
+    wish = {"kernel_parameters": {"net.ipv4.tcp_rmem": "1 2 3"}, "manage_kernel_globals": True, "acs_off": True}
+    assert made(interfaces=[], **wish, **of_interfaces) == {
+        "file /proc/sys/net/ipv4/tcp_rmem": "1 2 3",
+        "pci 0000:30:01.0 ECAP_ACS+6.w": "0000",
+    }
 
 
 def test_what_is_not_asked_for_is_not_touched():
@@ -146,6 +158,38 @@ def test_pci_registers_and_interrupts():
     )
 
 
+def test_interrupts_each_on_a_cpu_of_its_own():
+    host = make_host()
+    host["files"]["eth1"]["cpus"] = host["files"]["eth2"]["cpus"] = "0-2,8-9"
+    wish = {"irq_affinity": "spread", "manage_kernel_globals": True}
+    assert made(host, **wish) == {"irqs eth1": "0,2,9 in turn", "irqs eth2": "1,8 in turn"}
+    host["files"]["eth2"]["cpus"] = "16"
+    assert made(host, **wish) == {"irqs eth1": "0,1,2,8,9 in turn", "irqs eth2": "16 in turn"}
+    host["files"]["eth1"]["cpus"] = "16"
+    assert made(host, **wish) == {"irqs eth1": "16 in turn", "irqs eth2": "16 in turn"}, "more interfaces than CPUs"
+
+
+def test_adapters_registers_and_firmware():
+    assert made(interfaces=["eth1"], adaptive_routing=True, ethernet_adapters=["0000:31:00.0"] * 2) == {
+        "adaptive_routing 0000:31:00.0": "1",
+        "link_type 0000:31:00.0 P1": "2",
+        "link_type 0000:31:00.0 P2": "2",
+    }
+    assert made(interfaces=["eth2"], adaptive_routing=False) == {"adaptive_routing 0000:32:00.0": "0"}
+    assert refused(ethernet_adapters=["0000:32:00.0"]) == (
+        "node1: link type of 0000:32:00.0: no LINK_TYPE in its firmware; expected a host that has it; correct rdma_ethernet_adapters"
+    )
+
+
+def test_an_adapter_in_infiniband_mode_is_told_by_any_of_its_ports():
+    host = make_host()
+    wish = {**NOTHING, "ethernet_adapters": ["0000:31:00.0"]}
+    assert _rdma_batch.in_infiniband_mode(wish, host) == []
+    host["network"]["rdma"]["mlx5_3"] = {**device(1, "InfiniBand"), "pci": "0000:31:00.1"}
+    assert _rdma_batch.in_infiniband_mode(wish, host) == ["0000:31:00.0"]
+    assert _rdma_batch.in_infiniband_mode(NOTHING, host) == [], "adapters of a storage network stay what they are"
+
+
 def test_a_bond_s_hardware_is_that_of_its_members():
     host = make_host()
     interfaces = host["network"]["interfaces"]
@@ -185,6 +229,7 @@ def test_two_interfaces_of_one_rdma_device_set_its_traffic_class_once():
         ({"pfc_priorities": [3, 8]}, "pfc_priorities: 8; expected priorities from 0 to 7"),
         ({"ecn_priorities": [-1]}, "ecn_priorities: -1; expected priorities from 0 to 7"),
         ({"max_read_request": 4000}, "max_read_request: 4000; expected one of 128, 256, 512, 1024, 2048, 4096"),
+        ({"ethernet_adapters": ["15:00.0"]}, "link type of 15:00.0: no PCI address; expected one such as 0000:15:00.0"),
         ({"rings": {"rx": 16384}}, "ring rx of eth1: at most 8192; expected 16384"),
         ({"macs": {"eth1": "02:00:00:00:00:02"}}, "RDMA interface eth1: has the address 02:00:00:00:00:01"),
         ({"gateways": {"eth3": "10.1.3.254"}}, "gateways: eth3 is no RDMA interface"),
@@ -214,6 +259,7 @@ def test_a_wish_that_no_host_can_have(differs, line):
         ({"addresses": [dict(interface(2)["addresses"][0], address="10.1.2.6")]}, {}, "RDMA interfaces eth1 and eth2: both on 10.1.2.0/24"),
         ({"rings": None}, {"rings": {"rx": 1024}}, "ring rx of eth1: no such setting"),
         ({"rdma": None}, {"traffic_class": 106}, "traffic class of eth1: no RDMA device"),
+        ({"pci": None}, {"adaptive_routing": True}, "adaptive routing of eth1: not on the PCI bus"),
         ({"pci": None}, {"max_read_request": 128, "manage_kernel_globals": True}, "max_read_request of eth1: not on the PCI bus"),
     ],
 )
@@ -230,6 +276,8 @@ def test_an_interface_that_cannot_have_it(differs, wish, line):
         ("mlnx_qos", {"pfc_priorities": [3]}),
         ("cma_roce_tos", {"traffic_class": 106}),
         ("ethtool", {"rings": {"rx": 1024}}),
+        ("mlxreg", {"adaptive_routing": False}),
+        ("mlxconfig", {"ethernet_adapters": ["0000:31:00.0"]}),
         ("setpci", {"acs_off": True, "manage_kernel_globals": True}),
     ],
 )
@@ -243,6 +291,12 @@ def test_a_driver_without_congestion_control_and_an_interrupt_balancer():
     host = make_host(irqbalance=True)
     host["files"]["eth1"]["ecn"] = False
     assert "no /sys/class/net/eth1/ecn" in refused(host, cnp_dscp=48)
+    assert "none in sysfs" in refused(
+        make_host(files={"eth1": {"cpus": "all", "irqs": True, "ecn": True}}),
+        interfaces=["eth1"],
+        irq_affinity="spread",
+        manage_kernel_globals=True,
+    )
     assert "irqbalance runs" in refused(host, irq_affinity="local", manage_kernel_globals=True)
 
 

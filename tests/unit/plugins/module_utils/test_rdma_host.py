@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_host
 
-WISH = {"interfaces": ["eth1"], "acs_off": True, "pci_ids": ["1d22:3687"]}
+WISH = {"interfaces": ["eth1"], "acs_off": True, "pci_ids": ["1d22:3687"], "ethernet_adapters": ["0000:3e:00.0"]}
 SWITCH = "pci0000:3a/0000:3a:01.0/0000:3b:00.0"
 NIC = SWITCH + "/0000:3c:04.0/0000:3e:00.0"
 XPU = SWITCH + "/0000:3c:08.0/0000:40:00.0"
@@ -19,6 +19,7 @@ def fill(captured):
         captured.link(f"/sys/class/net/{name}/device", "../../../devices/" + path)
     captured.files({f"/sys/devices/{NIC}/msi_irqs/41": "msix\n", f"/sys/devices/{NIC}/local_cpulist": "0-31\n"})
     captured.files({"/sys/class/net/eth1/ecn/roce_np/cnp_dscp": "48\n", "/usr/bin/mlnx_qos": "", "/sbin/setpci": ""})
+    captured.answer("mlxconfig -d 0000:3e:00.0 query", "Configurations:   Next Boot\n   LINK_TYPE_P1   IB(1)\n")
     for bridge in ("0000:3a:01.0", "0000:3c:04.0", "0000:3c:08.0", "0000:80:01.0"):  # the switch's upstream port has none
         captured.answer(f"setpci -s {bridge} ECAP_ACS+6.w", "001d\n")
 
@@ -38,6 +39,7 @@ def test_what_driver_and_tools_offer(captured):
         "eth0": {"cpus": None, "irqs": False, "ecn": False},
         "eth1": {"cpus": "0-31", "irqs": True, "ecn": True},
     }
+    assert found["link_types"] == {"0000:3e:00.0": {"P1": "1"}}
     assert found["login"] is None
     assert not found["irqbalance"]
 

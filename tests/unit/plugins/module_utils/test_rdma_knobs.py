@@ -175,6 +175,93 @@ def test_interrupts_go_to_the_near_cpus_and_back_to_where_each_was(captured):
     assert described(knob, {"41": "0-31", "142": "3"}, now) == ["write 0-63 to /proc/irq/41/smp_affinity_list"]
 
 
+def test_interrupts_in_turn():
+    knob = {"kind": "irqs", "interface": "eth1"}
+    now = {"142": "0-63", "41": "0-63", "43": "9"}
+    assert described(knob, now, knobs.in_turn([8, 9])) == [
+        "write 8 to /proc/irq/41/smp_affinity_list",
+        "write 8 to /proc/irq/142/smp_affinity_list",
+    ]
+    assert described(knob, {"41": "8", "43": "9", "142": "8"}, "8,9 in turn") == []
+    assert described(knob, {"41": "8", "43": "9", "142": "8"}, now) == [
+        "write 0-63 to /proc/irq/41/smp_affinity_list",
+        "write 0-63 to /proc/irq/142/smp_affinity_list",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0-2,8,10-11", [0, 1, 2, 8, 10, 11]),
+        ("7", [7]),
+        ("", None),
+        ("0-", None),
+        ("3-1", None),
+        ("0,3-1", None),
+        ("all", None),
+        ("0,", None),
+    ],
+)
+def test_lists_of_cpus(text, cpus):
+    assert knobs.parse_cpus(text) == cpus
+
+
+# NVIDIA, MFT, "Using mlxconfig", and a site's output of a dual-port adapter
+MLXCONFIG = """
+Device #1:
+----------
+
+Device type:        ConnectX6
+Device:             0000:15:00.0
+
+Configurations:                              Next Boot
+        PCI_WR_ORDERING                     per_mkey(0)
+        LINK_TYPE_P1                        IB(1)
+        LINK_TYPE_P2                        ETH(2)
+"""
+# NVIDIA, "Adaptive Retransmission: Sample Usage", shortened
+MLXREG = """Sending access register...
+
+Field Name                                   | Data
+============================================================
+adaptive_routing_forced_en_field_select      | 0x00000000
+roce_slow_restart_en                         | 0x00000001
+adaptive_routing_forced_en                   | 0x00000000
+============================================================
+"""
+
+
+def test_link_types_from_the_next_reset(captured):
+    captured.answer("mlxconfig -d 0000:15:00.0 query", MLXCONFIG)
+    first, second = ({"kind": "link_type", "address": "0000:15:00.0", "port": port} for port in ("P1", "P2"))
+    assert [knobs.read(knob, captured.tree) for knob in (first, second)] == ["1", "2"]
+    assert described(first, "1", "2") == ["mlxconfig -d 0000:15:00.0 -y set LINK_TYPE_P1=2"]
+    assert described(second, "2", "2") == []
+    assert described(second, "2", "1") == ["mlxconfig -d 0000:15:00.0 -y set LINK_TYPE_P2=1"]
+    assert knobs.link_types("0000:35:00.0", captured.tree) == {}
+    assert not knobs.may_cut(first), "nothing changes before the reset"
+
+
+def test_adaptive_routing(captured):
+    knob = {"kind": "adaptive_routing", "address": "0000:15:00.0"}
+    captured.answer("mlxreg -d 0000:15:00.0 --reg_name ROCE_ACCL --get --yes", MLXREG)
+    assert knobs.read(knob, captured.tree) == "0"
+    assert described(knob, "0", "1") == ["mlxreg -d 0000:15:00.0 --reg_name ROCE_ACCL --set adaptive_routing_forced_en=0x1 --yes"]
+    captured.answer(
+        "mlxreg -d 0000:15:00.0 --reg_name ROCE_ACCL --get --yes",
+        MLXREG.replace("forced_en                   | 0x00000000", "forced_en | 0x00000001"),
+    )
+    assert knobs.read(knob, captured.tree) == "1"
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from((MLXCONFIG + MLXREG).splitlines()), max_size=14).map("\n".join))
+def test_strange_output_of_the_adapters_tools_is_never_guessed_at(text):
+    for port, value in knobs.parse_link_types(text).items():
+        assert f"LINK_TYPE_{port}" in text and {"1": "IB(1)", "2": "ETH(2)"}[value] in text
+    assert knobs.parse_adaptive_routing(text) in (None, "0", "1")
+    assert knobs.parse_adaptive_routing(text) is None or text.count("adaptive_routing_forced_en  ") == 1
+
+
 def test_only_limits_of_sockets_and_neighbours_cannot_cut_a_host_off():
     harmless = ["net/core/rmem_max", "net/ipv4/tcp_wmem", "net/ipv4/neigh/default/gc_thresh1"]
     assert not any(knobs.may_cut({"kind": "file", "path": f"/proc/sys/{name}"}) for name in harmless)

@@ -38,6 +38,8 @@ NOTHING = {
     "ecn_priorities": None,
     "cnp_dscp": None,
     "traffic_class": None,
+    "adaptive_routing": None,
+    "ethernet_adapters": [],
     "acs_off": False,
     "pci_ids": [],
     "max_read_request": None,
@@ -64,6 +66,7 @@ class Host(HostTree):
         self.rules, self.tables = [], {}
         self.commands, self.refuses = [], None
         self.client = "10.9.0.1 50000"
+        self.link_types = {}
         self.params = {}
         for name in ("eth0", "eth1"):
             self.put(f"/sys/class/net/{name}/mtu", "1500\n")
@@ -89,6 +92,8 @@ class Host(HostTree):
             return "".join(f"{rule}\n" for rule in ["0: from all lookup local", *self.rules])
         if argv[:4] == ("ip", "-4", "route", "show"):
             return "".join(f"{route}\n" for route in self.tables.get(argv[-1], [])) or None
+        if argv[0] == "mlxconfig":
+            return "Configurations:          Next Boot\n" + "".join(f"  {name}   {value}\n" for name, value in self.link_types.items())
         if argv[-2:] == ("table", "all"):
             return "".join(f"{route} table {table}\n" for table, routes in self.tables.items() for route in routes)
         return None
@@ -101,6 +106,9 @@ class Host(HostTree):
             raise _rdma_state.StepError(step, "not supported")
         if isinstance(step, _rdma_knobs.Write):
             self.put(step.path, step.value + "\n")
+        elif step[0] == "mlxconfig":
+            name, _sign, value = step[-1].partition("=")
+            self.link_types[name] = {"1": "IB(1)", "2": "ETH(2)"}[value]
         elif step[:3] == ["ip", "link", "set"]:
             self.put(f"/sys/class/net/{step[4]}/mtu", step[6] + "\n")
         elif step[:3] == ["ip", "-4", "route"]:
@@ -226,10 +234,33 @@ def test_what_cannot_cut_the_host_off_needs_no_confirmation(host):
     assert not any("systemd-run" in command for command in host.commands)
 
 
-def test_without_interfaces_nothing_is_done(host):
+def test_a_host_without_interfaces_gets_what_belongs_to_none(host):
     before = host.seen()
-    assert host.run(kernel_parameters={"net.ipv4.tcp_ecn": 1})["actions"] == []
+    assert host.run(mtu=9000, interface_parameters={"rp_filter": 2}, policy_routing=True)["actions"] == []
     assert host.seen() == before
+    made = host.run(kernel_parameters={"net.ipv4.tcp_ecn": 1})
+    assert (made["settings"], made["armed"]) == ({"file /proc/sys/net/ipv4/tcp_ecn": "1"}, False)
+    assert host.line("/proc/sys/net/ipv4/tcp_ecn") == "1"
+    host.run(state="absent")
+    assert host.seen() == before
+
+
+@pytest.mark.parametrize("undo", ["restore", "absent"])
+def test_no_folder_is_left_but_that_of_others(host, undo):
+    def undone():
+        host.run(**WISH)
+        if undo == "restore":
+            host.restore()
+        else:
+            host.client = "10.9.0.1 50001"
+            host.run(state="confirmed")
+            host.confirmed(state="absent")
+
+    undone()
+    assert not (host.folder / "state").exists()
+    (host.folder / "state" / "receipts").mkdir(parents=True)
+    undone()
+    assert [path.name for path in (host.folder / "state").iterdir()] == ["receipts"]
 
 
 def test_the_timer_brings_everything_back(host):
@@ -381,6 +412,29 @@ def test_names_are_made_persistent_before_anything_else_and_taken_back(host):
     assert [path for path in host.seen()[0] if path.endswith(".link")] == ["etc/systemd/network/10-flagos-kunlunxin-eth1.link"]
     host.confirmed(state="absent")
     assert host.seen() == before
+
+
+def test_an_adapter_in_infiniband_mode_is_all_that_is_settled(host):
+    """It has no interface yet, so that of the rest nothing could be settled."""
+    host.link_types = {"LINK_TYPE_P1": "IB(1)", "LINK_TYPE_P2": "IB(1)"}
+    host.put("/usr/bin/mlxconfig", "")
+    infiniband = "/sys/class/infiniband/mlx5_0"
+    host.put(f"{infiniband}/ports/1/link_layer", "InfiniBand\n")
+    (host.folder / infiniband.lstrip("/") / "device").symlink_to("../../../devices/pci0000:15/0000:15:00.1")
+    before = host.seen()
+    wish = {**WISH, "interfaces": ["rail1"], "gateways": {}, "ethernet_adapters": ["0000:15:00.0"]}
+    made = host.run(**wish)
+    assert made["settings"] == {"link_type 0000:15:00.0 P1": "2", "link_type 0000:15:00.0 P2": "2"}
+    assert (made["power_cycle_required"], made["armed"]) == (["0000:15:00.0"], False)
+    assert host.link_types == {"LINK_TYPE_P1": "ETH(2)", "LINK_TYPE_P2": "ETH(2)"}
+    again = host.run(**wish)
+    assert (again["changed"], again["power_cycle_required"]) == (False, ["0000:15:00.0"])
+    host.put(f"{infiniband}/ports/1/link_layer", "Ethernet\n")  # after the reset
+    made = host.confirmed(**WISH, ethernet_adapters=["0000:15:00.0"])
+    assert (made["power_cycle_required"], made["settings"]["mtu eth1"]) == ([], "9000")
+    host.confirmed(state="absent")
+    host.put(f"{infiniband}/ports/1/link_layer", "InfiniBand\n")
+    assert (host.link_types, host.seen()) == ({"LINK_TYPE_P1": "IB(1)", "LINK_TYPE_P2": "IB(1)"}, before)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"settings": 1}'])

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """SIMULATOR: the adapters' programs: those of MLNX_OFED, and of rdma-core and perftest.
 
-Forms: NVIDIA's pages on mlnx_qos and show_gids, outputs of mlnx_qos, cma_roce_tos and ibdev2netdev that sites published, ibv_devinfo(1).
+Forms: NVIDIA's pages on mlnx_qos, show_gids, mlxconfig and mlxreg, outputs of mlnx_qos, cma_roce_tos and ibdev2netdev that sites
+published, ibv_devinfo(1).
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def cma_roce_tos(session: Session, argv: Sequence[str]) -> Answer:
 # ---- firmware's settings
 
 _LINK_TYPES = {"1": "IB(1)", "2": "ETH(2)"}
-_DEFAULTS = {"LINK_TYPE_P1": "2", "PCI_WR_ORDERING": "0", "ADVANCED_PCI_SETTINGS": "0"}
+# As adapters that can be both are delivered. Their ports are Ethernet all the same, for the interfaces are the lab's.
+_DEFAULTS = {"LINK_TYPE_P1": "1", "PCI_WR_ORDERING": "0", "ADVANCED_PCI_SETTINGS": "0"}
 
 
 def _of_device(session: Session, name: Optional[str]) -> Optional[Nic]:
@@ -188,19 +190,27 @@ def mlxconfig(session: Session, argv: Sequence[str]) -> Answer:
     return Answer("\n".join([*lines, ""]))
 
 
+_ROCE_ACCL = ("roce_adp_retrans", "roce_tx_window", "roce_slow_restart", "roce_slow_restart_idle", "adaptive_routing_forced")
+
+
 def mlxreg(session: Session, argv: Sequence[str]) -> Answer:
+    """--get and --set of ROCE_ACCL, some of whose fields are there. A boot forgets what was set."""
     nic = _of_device(session, option(argv, "-d", "--device"))
     register, given = option(argv, "--reg_name"), option(argv, "--set", "-s")
-    if nic is None or register is None:
+    if nic is None or register != "ROCE_ACCL":
         return refusal("-E- no such device or register", 1)
-    settings = session.state.mlxconfig.setdefault("%s/%s" % (nic.function.address, register), {})
+    fields = {name + "_en": 0 for name in _ROCE_ACCL}
+    settings = session.state.runtime.registers.setdefault("%s/%s" % (nic.function.address, register), {})
     if given:
-        settings.update(_pair(word) for word in given.split(",") if "=" in word)
+        wanted = dict(_pair(word) for word in given.split(","))
+        if set(wanted) - set(fields) or not all(re.fullmatch(r"0x[0-9a-f]{1,8}|[0-9]{1,9}", value) for value in wanted.values()):
+            return refusal("-E- Failed to parse the fields: %s" % given, 1)
+        settings.update((name, int(value, 0)) for name, value in wanted.items())
         session.changed = True
         return Answer("You are about to send access register: %s with the following data (p800-simulator)\n" % register)
-    lines = ["Sending access register...", "", "Field Name                 | Data", "=" * 40]
-    lines += ["%-26s | 0x%08x" % (key, int(value, 0)) for key, value in sorted(settings.items())]
-    return Answer("\n".join([*lines, "=" * 40, ""]))
+    lines = ["Sending access register...", "", "Field Name                                   | Data", "=" * 60]
+    lines += ["%-44s | 0x%08x" % (name, value) for name, value in dict(fields, **settings).items()]
+    return Answer("\n".join([*lines, "=" * 60, ""]))
 
 
 # ---- rdma-core
