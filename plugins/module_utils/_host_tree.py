@@ -36,8 +36,12 @@ class HostTree:
 
     def path(self, path):
         """Where the host's ``path`` (absolute) lies on the machine that reads it."""
-        places = [os.path.join(root, path.lstrip("/")) for root in self._roots]
+        places = self._places(path)
         return next((place for place in places if os.path.lexists(place)), places[-1])
+
+    def _places(self, path):
+        name = path.lstrip("/").replace("\0", "?")  # a damaged file may name what no file can be called
+        return [os.path.join(root, name) for root in self._roots]
 
     def text(self, path):
         """The content of a text file, undecodable bytes replaced; None when it cannot be read."""
@@ -63,9 +67,9 @@ class HostTree:
     def names(self, path):
         """The names in a directory, sorted; empty when there is none. Those of an overlay come on top of the host's own."""
         found = set()
-        for root in self._roots:
+        for place in self._places(path):
             try:
-                found.update(os.listdir(os.path.join(root, path.lstrip("/"))))
+                found.update(os.listdir(place))
             except OSError:
                 continue
         return sorted(found)

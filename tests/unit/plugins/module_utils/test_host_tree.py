@@ -26,3 +26,8 @@ def test_an_overlay_comes_before_the_host_and_hides_nothing_else(tmp_path):
     assert tree.link("/sys/class/infiniband") == "nowhere"
     assert tree.line("/missing") is None
     assert not HostTree(str(tmp_path / "host")).exists("/proc/kunlun/version")
+
+
+def test_what_no_file_can_be_called_is_not_there(tmp_path):
+    tree = HostTree(str(tmp_path))
+    assert (tree.text("/sys/a\0b"), tree.names("/sys/a\0b"), tree.exists("/sys/a\0b")) == (None, [], False)
