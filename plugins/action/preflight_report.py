@@ -17,11 +17,13 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_parsers imp
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_settings import parse_limit
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _preflight_report, _wiring_record
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES, Judgement, Needs, Severity
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, judge, unfit_exceptions
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import MODULES, OTHER_KEY, judge, unfit_exceptions
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._values import Problems
 
 # The stage up to which each of the controller's files is needed.
 NEEDED_BY = {"weights_source": "weights", "image_archive": "image", "image_registry_ca": "image"}
+
+CHANGED_KEY = "REMOTE HOST IDENTIFICATION HAS CHANGED"  # of OpenSSH
 
 
 class ActionModule(ActionBase):
@@ -98,8 +100,17 @@ def answers_of(hosts, networks, accelerators):
 
 
 def words_of_ssh(message):
-    """ssh's own words of a login that failed, without ansible-core's around them and what ssh says of a connection that it kept before."""
+    """ssh's own words of a login that failed, without ansible-core's around them and what ssh says of a connection that it kept before.
+
+    Of a host key that changed, ssh says a page; kept is what tells the two keys apart.
+    """
     said = re.sub(r"^.* (?:over|via) ssh: ", "", message, flags=re.DOTALL)
+    if CHANGED_KEY in said:
+        sent = re.search(r"SHA256:\S+?(?=\.?\s)", said)
+        known = re.search(r"Offending \S+ key in (\S+)", said)
+        return (
+            f"{OTHER_KEY}: {sent.group() if sent else 'another'} was sent, and not the key in {known.group(1) if known else 'known_hosts'}"
+        )
     return re.sub(r"^mux_client_\w+: [^\r\n]*[\r\n]+", "", said)
 
 

@@ -21,6 +21,7 @@ from . import (
 from ._judgement import OLDEST_PYTHON, Check, ClusterCheck, Data, Fault, Judgement, Needs, View, judged
 
 REACHABLE, FACTS = "reachable", "facts"
+OTHER_KEY = "its host key is not the known one"  # what makes a host unreachable that answers
 # Looked at on the controller, by the action, not on a host.
 SOURCES = ("weights_source", "image_archive", "image_registry_ca")
 MODULES = {"host": "host_info", "network": "network_info", "accelerator": "accelerator_info"}
@@ -136,6 +137,11 @@ def _silence(host: str, answers: Data) -> list[Judgement]:
     """Why nothing can be said of a host that did not answer all questions."""
     if "unreachable" in answers:
         remedy = "bring the host up or mend its address, then run the same command again; no host was changed"
+        if OTHER_KEY in answers["unreachable"]:
+            remedy = (
+                "if the host was not installed anew, somebody else answers; if it was, take its line out of known_hosts by ssh-keygen -R, and"
+                " run enrol.yml; no host was changed"
+            )
         finding = Finding(host, REACHABLE, answers["unreachable"], "a login over ssh", remedy)
         return [Judgement(REACHABLE, finding, evidence="ssh")]
     remedy = "install python3, set ansible_python_interpreter for this host, or let ansible_user become root"

@@ -161,6 +161,12 @@ def test_a_value_that_cannot_be_read_is_one_line(change):
             "ssh: timed out",
         ),
         ("no words of ssh", "no words of ssh"),
+        (
+            "Failed to connect to the host via ssh: @@@@\r\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nThe fingerprint for the"
+            " ED25519 key sent by the remote host is\nSHA256:LqV5.\r\nOffending ED25519 key in /etc/known_hosts:1\r\n"
+            "Host key verification failed.",
+            "its host key is not the known one: SHA256:LqV5 was sent, and not the key in /etc/known_hosts:1",
+        ),
     ],
 )
 def test_of_a_host_that_is_out_of_reach_ssh_is_quoted(message, words):
