@@ -49,8 +49,8 @@ def say(*lines: str) -> None:
 
 def make_ready(lab: Lab) -> None:
     """Hosts as the stages leave them before serving, from bare ones unless they are so already."""
-    if alarms():
-        say("the hosts are not ready; making them so")
+    if found := alarms():
+        say("the hosts are not ready; making them so", *found)
         p800.make_bare(lab)
         p800.settle("site.yml", *p800.RENDERED)
 
