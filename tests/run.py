@@ -86,6 +86,7 @@ class Step:
     """One step: its name, the group it is asked for by, and what runs it with the file for its output.
 
     :ivar only_full: left out of `make test`, which has to fit in its time; runs with `--full` or when it is named.
+    :ivar beside: needs the lab's image and none of its hosts, and so goes on beside what does.
     :ivar grows: it does more with `--full`, so that only its single cases can be remembered without.
     """
 
@@ -94,6 +95,7 @@ class Step:
     run: Callable[[Context, Path], Outcome]
     needs_lab: bool = False
     only_full: bool = False
+    beside: bool = False
     grows: bool = False
 
 
@@ -229,7 +231,7 @@ STEPS = (
     Step("ansible-test-units", "collection", ansible_test("units", "--venv", "--python", PYTHON), only_full=True),
     Step("ansible-test-sanity", "collection", ansible_test("sanity", "--venv", "--python", PYTHON, "--junit")),
     Step("lab", "lab", command(PLAYBOOK, "playbooks/lab.yml"), needs_lab=True),
-    Step("enrol", "integration", pytest(ENROL), needs_lab=True, grows=True),
+    Step("enrol", "integration", pytest(ENROL), needs_lab=True, beside=True, grows=True),
     *map(molecule, SCENARIOS_BEFORE),
     # From fresh hosts; killed on its way up and let through at last: from here on the site serves.
     Step("p800", "integration", pytest(*P800), needs_lab=True, grows=True),
@@ -314,23 +316,26 @@ def run_step(step: Step, context: Context, memory: Memory) -> Row:
 
 
 def run_all(steps: list[Step], context: Context, memory: Memory) -> list[Row]:
-    """Run the steps: what needs no lab goes on beside the lab and its first scenarios, which mostly wait for hosts and downloads."""
+    """Run the steps: what needs no hosts goes on beside the lab and its first scenarios, which mostly wait for hosts and downloads."""
 
-    def without_lab() -> list[Row]:
-        return [run_step(step, context, memory) for step in steps if not step.needs_lab]
+    def lane(chosen: list[Step]) -> list[Row]:
+        return [run_step(step, context, memory) for step in chosen]
 
-    def on_the_lab() -> list[Row]:
-        rows = []
-        for step in (step for step in steps if step.needs_lab):
-            rows.append(run_step(step, context, memory))
-            if step.name == "lab" and rows[-1].outcome.failed:
-                print("without the lab no later step can run", flush=True)
-                break
-        return rows
+    making = [step for step in steps if step.name == "lab"]
+    alone = [step for step in steps if not step.needs_lab]
+    beside = [step for step in steps if step.beside]
+    on_hosts = [step for step in steps if step.needs_lab and not step.beside and step not in making]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        lab = pool.submit(lane, making)
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        lanes = [pool.submit(lane) for lane in (without_lab, on_the_lab)]
-        return [row for lane in lanes for row in lane.result()]
+        def if_it_is_up(chosen: list[Step]) -> list[Row]:
+            if any(row.outcome.failed for row in lab.result()):
+                print(f"without the lab these steps cannot run: {', '.join(step.name for step in chosen)}", flush=True)
+                return []
+            return lane(chosen)
+
+        without_hosts = pool.submit(lambda: lane(alone) + if_it_is_up(beside))
+        return lab.result() + if_it_is_up(on_hosts) + without_hosts.result()
 
 
 def main() -> int:

@@ -4,7 +4,8 @@
 The process is started by whoever first asks for listeners and serves everyone after: two runs of the checks at the same time share it,
 and one that follows a broken run finds it. It takes requests at an abstract socket, which leaves no file behind, from its own user only.
 
-It ends when every host that it waits for has said "done", and at a deadline in any case. A port that somebody holds is left alone.
+It ends when every host that it waits for has said "done", when a service is about to take its ports, and at a deadline in any case. A port
+that somebody holds is left alone.
 
 Who connects to a listener says in one line of JSON who it is, and reads in one line who answers: an address that leads to another host
 than it should is told from one that leads nowhere.
@@ -60,6 +61,18 @@ def request(wanted):
             return answer["addresses"]
         time.sleep(0.05)  # it was just ending
     raise OSError(errno.EAGAIN, "the listening process does not answer")
+
+
+def dismiss():
+    """Have the process end now, whoever it waits for, and wait until its ports are free. Without one there is nothing to do.
+
+    A run that was killed says no "done": until the deadline the process would hold the ports of the service that the next run starts.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel, contextlib.suppress(OSError):
+        channel.settimeout(FIRST_REQUEST_SECONDS)
+        channel.connect(CONTROL)
+        channel.sendall(line({"end": True}))
+        channel.recv(1)  # the end of the stream
 
 
 def line(message):
@@ -167,8 +180,20 @@ class Listener(object):
                 return
             with contextlib.suppress(OSError):
                 wanted = read_line(channel)
-                if wanted is not None:
+                if wanted == {"end": True}:
+                    self._close()
+                elif wanted is not None:
                     channel.sendall(line({"addresses": self._open(wanted)}))
+
+    def _close(self):
+        """Free all ports; nothing is waited for any more."""
+        for one in self._sockets.values():
+            self._selector.unregister(one)
+            one.close()
+        self._sockets, self._any = {}, {}
+        self._deadlines.clear()
+        for connection in list(self._speaking):
+            self._cut(connection)
 
     def _open(self, wanted):
         self._name = wanted["name"]

@@ -74,6 +74,7 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _pair_listener
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._changes import Change, command_change, settle
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._engine_api import EngineClient, EngineError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
@@ -158,6 +159,7 @@ def start_change(folder):
     """The change that starts the unit as if for the first time."""
 
     def start(module):
+        _pair_listener.dismiss()
         for name in (STATE_FILE, PLACEMENT_FILE):
             path = os.path.join(folder, name)
             if os.path.exists(path):

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.lab
 
 SEED = int(os.environ.get("FLAGOS_KUNLUNXIN_TEST_SEED", "3"))
-SAMPLE = random.Random(SEED).sample(sorted(injection.FAULTS), 3)
+SAMPLE = random.Random(SEED).sample(sorted(injection.FAULTS), 2)
 HOSTS = injection.hosts_for(injection.FAULTS, SEED)
 HEALTHY_RUNS = 20
 

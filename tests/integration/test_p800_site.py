@@ -70,6 +70,7 @@ def test_every_knob_of_rdma_that_the_lab_lacks_reaches_the_simulator(rendered, l
         assert set(received) == {line for lines in wanted.values() for line in lines}, host
 
 
+@pytest.mark.full
 def test_a_second_run_changes_nothing(rendered):
     ended = settle("site.yml", *RENDERED)
     assert ended.changed == 0, ended.output

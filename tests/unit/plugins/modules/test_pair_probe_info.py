@@ -160,6 +160,19 @@ def test_two_runs_share_the_process_and_each_is_waited_for(listen):
     assert ended()
 
 
+def test_a_service_that_starts_gets_its_ports_whoever_is_still_waited_for(listen):
+    """As after a run that was killed before everyone had asked."""
+    _pair_listener.dismiss()
+    port = free_port()
+    listen(ports=[port])
+    with socket.create_connection((HOST, port)):
+        _pair_listener.dismiss()
+        with socket.socket() as service:
+            service.bind((HOST, port))
+            service.listen()
+    assert ended()
+
+
 def test_another_host_that_answers_is_named(listen):
     told = listen(ports=[])
     (answer,) = questions.ask("peer", [question(told, peer="somebody else")])

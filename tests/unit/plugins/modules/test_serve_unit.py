@@ -46,11 +46,12 @@ def test_containers_are_found_by_their_label(monkeypatch):
     assert serve_unit.our_containers("flagos") == {"a": "flagos-kunlunxin-serve"}
 
 
-def test_a_start_forgets_what_was_before(tmp_path):
+def test_a_start_forgets_what_was_before_and_gets_its_ports(tmp_path, monkeypatch):
     """Or a wait for this start would take an old "ready", or an old failure, for its own."""
     for name in ("state.json", "placement.json", "kept"):
         (tmp_path / name).write_text("{}")
     ran = []
+    monkeypatch.setattr(serve_unit._pair_listener, "dismiss", lambda: ran.append("the checks' listeners end"))
 
     class Module:
         def run_command(self, command, check_rc=False):
@@ -59,4 +60,4 @@ def test_a_start_forgets_what_was_before(tmp_path):
 
     serve_unit.start_change(str(tmp_path)).make(Module())
     # An operator's start is none of those that systemd counts against a unit that fails.
-    assert ran == [["systemctl", "reset-failed", serve_unit.UNIT], ["systemctl", "start", serve_unit.UNIT]]
+    assert ran == ["the checks' listeners end", ["systemctl", "reset-failed", serve_unit.UNIT], ["systemctl", "start", serve_unit.UNIT]]
