@@ -38,7 +38,7 @@ def test_the_boot_line_on_request_and_a_restart_where_it_is_allowed(bare, lab):
     """The hosts' owner has the IOMMU translate; iommu=pt is asked for, and taken back."""
     settle("tests/simulators/install.yml", "--extra-vars", json.dumps({"p800_simulator_options": ["--boot-parameters", "intel_iommu=on"]}))
     names = [f"p800-{number}" for number in range(1, 5)]
-    state = f"{STATE_OF_A_HOST}; cat {CONFIGURATION}"
+    state = f"{STATE_OF_A_HOST}cat {CONFIGURATION}"
     before, boots = on_all(lab, state), on_all(lab, "cat /proc/sys/kernel/random/boot_id")
     assert about_iommu() == names
     asked = {"host_boot_parameters": ["iommu=pt"]}

@@ -346,7 +346,8 @@ def build_networks(lab: Lab) -> None:
     ip("link", "set", "lo", "up")
     for network in range(lab.rails + 1):
         bridge = f"lab{network}"
-        ip("link", "add", bridge, "type", "bridge")
+        # Its own address: else it has that of one of its ports, and a host that restarts takes it away from all others for seconds.
+        ip("link", "add", bridge, "address", f"02:6c:61:62:00:{network:02x}", "type", "bridge")
         ip("address", "add", f"{lab.prefix}.{network}.1/24", "dev", bridge)
         ip("link", "set", bridge, "up")
     ip("link", "set", "machine0", "master", "lab0")
