@@ -7,16 +7,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _bandwidth, _preflight_report
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._judgement import STAGES
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import (
-    ADDRESSES,
-    BANDWIDTH,
-    COUNTERS,
-    PAIRS,
-    POLICY,
-    RAIL,
-    judge,
-    judged,
-)
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._pairs import BANDWIDTH, CHECKS, COUNTERS, PAIRS, judge, judged
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._preflight import Verdict
 
 
@@ -62,7 +53,7 @@ class ActionModule(ActionBase):
             for line in _bandwidth.table(figures, [host["name"] for host in hosts]):
                 self._display.display(line)
         before = options["before"]
-        checks = (PAIRS, RAIL, ADDRESSES, POLICY, *((BANDWIDTH, COUNTERS) if options["bandwidth"] is not None else ()))
+        checks = [one for one in CHECKS if options["bandwidth"] is not None or one not in (BANDWIDTH, COUNTERS)]
         verdict = verdict_of(checks, answers, judgements)
         document = _preflight_report.document(verdict, before)
         if document["exit_code"] != _preflight_report.FINE:
@@ -85,12 +76,9 @@ class ActionModule(ActionBase):
 
 def verdict_of(checks, hosts, judgements):
     """What the checks say of the hosts that asked; a judgement may name several hosts in one."""
-    verdict = Verdict(judgements=judgements)
-    for check in checks:
-        blamed = {host for one in judgements if one.check == check for host in one.finding.host.split(", ")}
-        verdict.passed[check] = [host for host in hosts if host not in blamed]
-    verdict.passed = {check: passed for check, passed in verdict.passed.items() if passed}
-    return verdict
+    blamed = {(one.check, host) for one in judgements for host in one.finding.host.split(", ")}
+    passed = {check: [host for host in hosts if (check, host) not in blamed] for check in checks}
+    return Verdict(judgements=judgements, passed={check: fine for check, fine in passed.items() if fine})
 
 
 def nested(figures):

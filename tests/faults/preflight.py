@@ -21,10 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
 import p800  # noqa: E402 - the clone's tools are no package
-from injection import FAULTS, Outcome, alarms, hosts_for, inject  # noqa: E402
-from lab import Lab  # noqa: E402
+from injection import FAULTS, HEALTHY_RUNS, Outcome, alarms, hosts_for, inject  # noqa: E402 - as above
+from lab import Lab  # noqa: E402 - as above
 
-HEALTHY_RUNS = 20
 HEADINGS = ["fault", "failures", "how", "host", "check", "found", "right host", "right cause", "seconds"]
 
 

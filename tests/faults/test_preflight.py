@@ -13,7 +13,6 @@ pytestmark = pytest.mark.lab
 SEED = int(os.environ.get("FLAGOS_KUNLUNXIN_TEST_SEED", "3"))
 SAMPLE = random.Random(SEED).sample(sorted(injection.FAULTS), 2)
 HOSTS = injection.hosts_for(injection.FAULTS, SEED)
-HEALTHY_RUNS = 20
 
 
 def first_of(chosen, everything):
@@ -26,6 +25,6 @@ def test_a_fault_is_found_where_it_is_and_as_what_it_is(rendered, lab, fault):
     assert outcome.good, outcome
 
 
-@pytest.mark.parametrize("number", first_of([1], range(1, HEALTHY_RUNS + 1)))
+@pytest.mark.parametrize("number", first_of([1], range(1, injection.HEALTHY_RUNS + 1)))
 def test_of_healthy_hosts_nothing_is_said(rendered, number):
     assert injection.alarms() == []

@@ -15,6 +15,7 @@ import yaml
 from lab import Lab
 
 TABLE = Path(__file__).resolve().parents[1] / "faults" / "preflight.yml"
+HEALTHY_RUNS = 20  # that have to be without a word
 EXIT_CODES = {"error": 2, "warning": 1}
 CABLE_MTU = 1500  # of the lab's networks
 
