@@ -15,7 +15,7 @@ import time
 import libtorrent
 
 from . import _merkle, _swarm_pieces, _swarm_settings
-from ._swarm_state import CHECKING, COMPLETE, FAILED, FLUSHING, RECEIVING
+from ._swarm_state import CHECKING, COMPLETE, FLUSHING, RECEIVING
 
 TICK_SECONDS = 0.5
 SAVE_SECONDS = 2.0  # what a lane that is killed may have to fetch again
@@ -97,7 +97,7 @@ class Lane(object):
     def _add(self):
         params = self._resumed() or libtorrent.add_torrent_params()
         params.ti = self.torrent
-        params.save_path = self.state.view(self.torrent.name(), self.config["folder"])
+        params.save_path = self._save_path()
         params.flags |= libtorrent.torrent_flags.apply_ip_filter
         params.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
         if self.source:
@@ -113,6 +113,12 @@ class Lane(object):
             params.flags |= libtorrent.torrent_flags.no_verify_files
             self._make_empty_files()
         self.handle = self.session.add_torrent(params)
+
+    def _save_path(self):
+        """libtorrent calls the folder as the torrent does, but takes a torrent of one file in no folder for that file."""
+        if [entry.path for entry in self.files] == [self.torrent.files().file_path(0)]:
+            return self.config["folder"]
+        return self.state.view(self.torrent.name(), self.config["folder"])
 
     def _resumed(self):
         """What the lane wrote down when it last ran, unless the machine was restarted since."""
@@ -149,7 +155,7 @@ class Lane(object):
             return [False] * entry.pieces
         self.state.tell(CHECKING, file=entry.path)
         wanted = self._piece_hashes(entry)
-        found = _merkle.piece_hashes(self._path(entry), self.torrent.piece_length(), entry.size)
+        found = _swarm_pieces.piece_hashes(self._path(entry), entry.size, self.torrent.piece_length())
         return [position < len(found) and found[position] == digest for position, digest in enumerate(wanted)]
 
     # --- Going on
@@ -166,9 +172,6 @@ class Lane(object):
                 raise LaneError("", "%s:%d: %s" % (alert.address, alert.port, alert.error.message()))
             elif isinstance(alert, libtorrent.hash_failed_alert):
                 self.failed_pieces += 1
-                if self.source:
-                    entry = next(entry for entry in self.files if alert.piece_index in entry.range())
-                    raise LaneError(entry.path, "it changed since it was hashed")
 
     def _dial(self):
         """Connect to the peers that are not connected."""
@@ -181,6 +184,9 @@ class Lane(object):
 
     def _tell(self):
         status = self.handle.status()
+        if self.source and status.state == libtorrent.torrent_status.downloading:
+            # It found a wrong piece, read everything anew, and now would like to have the right ones.
+            raise LaneError(next(iter(self._incomplete()), ""), "it changed since it was hashed")
         done = min(self.wanted, status.total_wanted_done)
         phase = COMPLETE if self.whole else RECEIVING
         peers = {
@@ -267,7 +273,8 @@ class Lane(object):
 
     def _below(self, path):
         """A path as libtorrent tells it, below the lane's folder."""
-        for prefix in (os.path.join(self.state.view_folder, self.torrent.name()) + os.sep, self.torrent.name() + os.sep):
+        inside = self.torrent.name() + os.sep
+        for prefix in (os.path.join(self.state.view_folder, inside), inside, self.config["folder"] + os.sep):
             if path.startswith(prefix):
                 return path[len(prefix) :]
         return path
@@ -283,14 +290,14 @@ class Lane(object):
         storage = self.torrent.files()
         root = storage.root(storage.file_index_at_piece(entry.first)).to_bytes()
         layer = self._layers.get(root, root)  # a file of one piece has no layer: its root is its piece's hash
-        return [layer[start : start + 32] for start in range(0, len(layer), 32)]
+        return _merkle.split(layer)
 
 
 def _only(addresses):
     """A filter that lets nobody in but these addresses."""
     rules = libtorrent.ip_filter()
     blocked = 1
-    rules.add_rule("0.0.0.0", "255.255.255.255", blocked)
+    rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - nobody
     rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", blocked)
     for address in addresses:
         rules.add_rule(address, address, 0)

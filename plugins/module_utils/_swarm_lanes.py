@@ -52,7 +52,7 @@ class Lanes(object):
         environment = {"PYTHONPATH": _swarm_engine.unpack(wheel, os.path.join(self.base, "engine"))} if wheel else {}
         os.chown(self.folder, *owner)
         new_program = _write(os.path.join(self.folder, PROGRAM), program)
-        for name, torrent, own in zip(self.names, torrents, options):
+        for name, torrent, own in zip(self.names, torrents, options):  # noqa: B905 - zip has no strict in 3.8
             config = dict(own, torrent=os.path.join(self.folder, name + ".torrent"), state=os.path.join(self.folder, name))
             news = _write(config["torrent"], torrent)
             news = _write(self._config(name), json.dumps(config, sort_keys=True).encode("utf-8")) or news

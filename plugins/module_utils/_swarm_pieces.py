@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from . import _merkle
+
 
 class LaneFile(object):
     """One file of a lane.
@@ -47,6 +49,24 @@ def files_of(torrent_info):
             path = path[len(prefix) :]
         found.append(LaneFile(path, size, storage.file_offset(index) // length, -(-size // length)))
     return found
+
+
+def piece_hashes(path, size, piece_length):
+    """The hashes of a file's pieces, as a torrent has them, by reading it.
+
+    :returns: list of 32 bytes; shorter where the file is, and other where its bytes are.
+    """
+    found = []
+    with open(path, "rb") as stream:
+        while True:
+            block = stream.read(piece_length)
+            if not block:
+                return found
+            leaves = _merkle.leaves(memoryview(block))
+            if size <= piece_length:  # its only piece is no larger than it must be: BEP 52 makes no layer of it
+                found.append(bytes.fromhex(_merkle.root(leaves, _merkle.LEAF)))
+            else:
+                found += _merkle.fold(leaves, _merkle.LEAF, piece_length)
 
 
 def known(files, count, complete, resumed, check):

@@ -7,7 +7,6 @@ import json
 import os
 import time
 
-
 CHECKING, RECEIVING, FLUSHING, COMPLETE, FAILED = "checking", "receiving", "flushing", "complete", "failed"
 TELL_SECONDS = 1.0
 

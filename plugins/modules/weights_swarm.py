@@ -151,9 +151,7 @@ def folder_and_complete(params, owner):
 def start(params, lanes):
     """Start the lanes; returns the names of those that were started."""
     folder, complete = folder_and_complete(params, lanes.units.owner())
-    options = [
-        dict(lane, folder=folder, complete=complete, linger_seconds=LINGER_SECONDS) for lane in params["lanes"]
-    ]
+    options = [dict(lane, folder=folder, complete=complete, linger_seconds=LINGER_SECONDS) for lane in params["lanes"]]
     return lanes.start(base64.b64decode(params["program"]), params["engine"], decoded(params["torrents"]), options, params["seconds"])
 
 
@@ -171,7 +169,7 @@ def stop(params, lanes):
     if not params["source"]:
         held = HostWeights(params["path"], params["manifest"], params["state_dir"])
         shares = _torrent.lanes(params["manifest"], len(params["lanes"]))
-        moved = held.take_arrived([path for share, complete in zip(shares, whole) if complete for path in share])
+        moved = held.take_arrived([path for lane, share in enumerate(shares) if whole[lane] for path in share])
     if all(whole):
         lanes.clear()
     return moved, trouble

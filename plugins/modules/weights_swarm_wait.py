@@ -190,7 +190,9 @@ def wait(lanes, patience, report, now=time.monotonic, sleep=time.sleep):
         down_since = (down_since or now()) if not all(lanes.active()) else None
         if down_since is not None and now() - down_since > DOWN_SECONDS:
             raise WaitError(
-                "a lane ended and said nothing", "lanes that run", "see journalctl -u 'flagos-kunlunxin-weights-*', then run weights.yml again"
+                "a lane ended and said nothing",
+                "lanes that run",
+                "see journalctl -u 'flagos-kunlunxin-weights-*', then run weights.yml again",
             )
         sleep(LOOK_SECONDS)
 
