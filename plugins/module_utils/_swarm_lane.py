@@ -18,6 +18,7 @@ from . import _merkle, _swarm_pieces, _swarm_settings
 from ._swarm_state import CHECKING, COMPLETE, FLUSHING, RECEIVING
 
 TICK_SECONDS = 0.5
+OWN_SHARE, OTHER_SHARES = 7, 4  # libtorrent's highest and usual priorities
 SAVE_SECONDS = 2.0  # what a lane that is killed may have to fetch again
 
 
@@ -85,7 +86,7 @@ class Lane(object):
         members = len(self._peers)
         params = libtorrent.session_params()
         params.settings = dict(
-            _swarm_settings.settings(self.config["listen"], members),
+            _swarm_settings.settings(self.config["listen"], members, self.wanted),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
             | libtorrent.alert.category_t.status_notification,
@@ -112,7 +113,15 @@ class Lane(object):
             params.have_pieces = have
             params.flags |= libtorrent.torrent_flags.no_verify_files
             self._make_empty_files()
+            params.piece_priorities = self._priorities(have)
         self.handle = self.session.add_torrent(params)
+
+    def _priorities(self, have):
+        """Which pieces this host asks for first: a share of its own, so that the hosts begin with different ones and exchange them."""
+        own = self.config["listen"][0].rpartition(":")[0] if self.config["listen"] else ""
+        hosts = sorted(set(self._peers) | {own})
+        share = hosts.index(own)
+        return [OWN_SHARE if piece % len(hosts) == share else OTHER_SHARES for piece in range(len(have))]
 
     def _save_path(self):
         """libtorrent calls the folder as the torrent does, but takes a torrent of one file in no folder for that file."""
