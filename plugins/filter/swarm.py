@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._swarm import SwarmError, arrange, lane_count
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._swarm import SwarmError, arrange, lane_count, summary
 
 
 def swarm(plan: Mapping[str, Any], held: Mapping[str, Any], reached: Mapping[str, str], manifest: Mapping[str, Any], lanes: int = 0) -> Any:
@@ -26,8 +26,14 @@ def swarm(plan: Mapping[str, Any], held: Mapping[str, Any], reached: Mapping[str
     return {"lanes": count, "receivers": receivers, **found}
 
 
+def swarm_summary(held: Mapping[str, Any], received: Mapping[str, Any], sent_by_source: int, size: int) -> str:
+    """What the swarm did, in one line."""
+    done = {host: one for host, one in received.items() if one and "seconds" in one}
+    return summary({host: one["swarm"] for host, one in held.items()}, done, sent_by_source, size)
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"swarm": swarm}
+        return {"swarm": swarm, "swarm_summary": swarm_summary}

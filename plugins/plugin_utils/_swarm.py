@@ -104,3 +104,31 @@ def _address(host: str, interfaces: Sequence[str], facts: Data, lane: int) -> st
 
 def _with_port(addresses: Sequence[str], port: int) -> list[str]:
     return [f"{address}:{port}" for address in addresses]
+
+
+def summary(told: Mapping[str, Data], received: Mapping[str, Data], sent_by_source: int, size: int) -> str:
+    """What the swarm did, in one line, against what the slowest link would have taken for one copy.
+
+    :param told: facts of the hosts, as ``_swarm_facts.read`` returns them.
+    :param received: what ``weights_swarm_wait`` returned of each host that received something.
+    :param sent_by_source: bytes.
+    :param size: of the weights, in bytes.
+    """
+    if not received:
+        return "nothing had to be sent"
+    seconds = max(one["seconds"] for one in received.values())
+    most = max(one["bytes"] for one in received.values())
+    line = f"{len(received)} hosts in {seconds:.0f} s, at most {_amount(most)} each; the source sent {sent_by_source / size:.2f} copies"
+    rates = [sum(one["megabits"].values()) for one in told.values() if one["megabits"]]
+    if len(rates) == len(told) and seconds and most:
+        floor = most * 8 / (min(rates) * 1e6)
+        line += f"; at {min(rates) / 1000:g} Gbit/s one copy takes {floor:.1f} s, so this took {seconds / floor:.2f} times as long"
+    return line
+
+
+def _amount(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
