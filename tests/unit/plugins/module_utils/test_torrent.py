@@ -97,7 +97,9 @@ def test_layers_fold_to_the_pieces_of_a_manifest_that_has_larger_ones(lt, tmp_pa
 def test_a_seed_with_it_finds_every_file_whole(lt, tmp_path, read):
     folder = make(tmp_path / NAME, FILES)
     manifest, layers = read(folder)
-    session = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False})
+    session = lt.session(
+        {"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False}
+    )
     for paths in _torrent.lanes(manifest, 3):
         info = lt.torrent_info(_torrent.torrent(manifest, paths, layers, NAME))
         handle = session.add_torrent({"ti": info, "save_path": str(tmp_path if info.num_files() > 1 else folder)})

@@ -73,12 +73,12 @@ def test_a_layer_that_is_gone_or_cut_is_made_again(folder, cache):
 def test_a_file_that_changes_between_the_look_and_the_read_is_named(folder, cache):
     source = WeightsSource(str(folder), cache)
     (folder / "sub" / "shard one").write_bytes(b"y" * 200_000)
-    with pytest.raises(WeightsError, match="^sub/shard one: it changed while it was read"):
+    with pytest.raises(WeightsError, match=r"^sub/shard one: it changed while it was read"):
         source.read(lambda done, note: None)
 
 
 def test_a_file_that_is_gone_is_named(folder, cache):
     source = WeightsSource(str(folder), cache)
     (folder / "sub" / "shard one").unlink()
-    with pytest.raises(WeightsError, match="^sub/shard one: No such file"):
+    with pytest.raises(WeightsError, match=r"^sub/shard one: No such file"):
         source.read(lambda done, note: None)
