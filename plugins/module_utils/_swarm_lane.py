@@ -58,7 +58,10 @@ class Lane(object):
         self._saved = 0.0
         self._needed = time.monotonic()
         self._peers = {address.rpartition(":")[0]: address for address in config["peers"]}
-        self._dialled = {}
+        # Of two that know of each other the one with the smaller address dials, and the other only when that one has not.
+        own = config["listen"][0].rpartition(":")[0] if config["listen"] else ""
+        patient = time.monotonic() + _swarm_settings.TURN_SECONDS
+        self._dialled = {address: patient for address in self._peers if own > address}
 
     def run(self, stopped):
         """Take part until ``stopped()`` is true or nobody has needed the lane for its time.
@@ -141,9 +144,13 @@ class Lane(object):
 
     def _expect_whole(self):
         for entry in self.files:
-            size = self._size(entry)
+            try:
+                with open(self._path(entry), "rb") as stream:
+                    size = os.fstat(stream.fileno()).st_size
+            except OSError as error:
+                raise LaneError(entry.path, error.strerror) from error
             if size != entry.size:
-                raise LaneError(entry.path, "%s, expected %d bytes" % ("missing" if size is None else "%d bytes" % size, entry.size))
+                raise LaneError(entry.path, "%d bytes, expected %d" % (size, entry.size))
 
     def _make_empty_files(self):
         """libtorrent makes no file that has no piece."""
@@ -187,7 +194,7 @@ class Lane(object):
         now = time.monotonic()
         connected = {peer.ip[0] for peer in self.handle.get_peer_info()}
         for address, endpoint in self._peers.items():
-            if address not in connected and now - self._dialled.get(address, -60.0) >= _swarm_settings.RECONNECT_SECONDS:
+            if address not in connected and now - self._dialled.get(address, float("-inf")) >= _swarm_settings.RECONNECT_SECONDS:
                 self._dialled[address] = now
                 self.handle.connect_peer((address, int(endpoint.rpartition(":")[2])))
 

@@ -73,7 +73,7 @@ actions:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights, _weights_incoming
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_host import STAGE, HostWeights
@@ -131,6 +131,7 @@ def main():
                 "run weights.yml again, which sends the file anew",
             )
             module.fail_json(msg=str(finding))
+        _weights_incoming.clear(held.folder)
     before = _receipt.read(held.state_dir, STAGE)
     served = _weights.link_of(held.path)
     actions = held.pending()

@@ -54,18 +54,36 @@ def lane_count(told: Mapping[str, Data], manifest: Data, wanted: int, most: int)
     return max(1, min(fitting, files, most))
 
 
-def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], lanes: int) -> dict[str, Any]:
+CONTROLLER = "localhost"
+
+
+def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], sources: Sequence[str], lanes: int) -> dict[str, Any]:
     """Everybody's part.
 
     :param told: facts of the hosts that take part, as ``_swarm_facts.read`` returns them.
     :param reached: the address by which the controller reaches each of them.
-    :returns: ``members``, by host, and ``source``, the controller's; each a list of :class:`LaneOf` as dicts, one for each lane.
-    :raises SwarmError: when a host has no address on an interface that it should use.
+    :param sources: where the weights come from, ``CONTROLLER`` or hosts that take part.
+    :returns: ``members`` and ``sources``, each by host: a list of :class:`LaneOf` as dicts, one for each lane. A source dials, so that a
+        controller need not be reached by anybody.
+    :raises SwarmError: when a host has no address on an interface that it should use, or a source takes no part.
     """
+    for source in sources:
+        if source != CONTROLLER and source not in told:
+            raise SwarmError(
+                str(
+                    Finding(
+                        source,
+                        "source of the weights",
+                        "not among the hosts of this run",
+                        ", ".join(told),
+                        "name one of them in weights_sources",
+                    )
+                )
+            )
     interfaces = {host["name"]: host["swarm_interfaces"] for host in plan["hosts"]}
     port = plan["swarm"]["member_port"]
     members: dict[str, list[dict[str, Any]]] = {host: [] for host in told}
-    source = []
+    offers: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for lane in range(lanes):
         own = {host: _address(host, interfaces[host], told[host], lane) for host in told}
         for host, facts in told.items():
@@ -77,13 +95,17 @@ def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], la
                     LaneOf(
                         listen=_with_port(listen, port + lane),
                         peers=_with_port(others, port + lane),
-                        allow=[*others, login.get("client") or "127.0.0.1"],
+                        allow=[*own.values(), login.get("client") or "127.0.0.1"],
                     )
                 )
             )
-        reachable = [reached[host] for host in told]
-        source.append(asdict(LaneOf(peers=_with_port(reachable, port + lane), allow=reachable)))
-    return {"members": members, "source": source}
+        for source, parts in offers.items():
+            if source == CONTROLLER:
+                there, listen = [reached[host] for host in told], []
+            else:
+                there, listen = list(own.values()), _with_port([own[source]], plan["swarm"]["source_port"] + lane)
+            parts.append(asdict(LaneOf(listen=listen, peers=_with_port(there, port + lane), allow=there)))
+    return {"members": members, "sources": offers}
 
 
 def _address(host: str, interfaces: Sequence[str], facts: Data, lane: int) -> str:
