@@ -129,7 +129,7 @@ def main():
             "libtorrent for the hosts",
             error.observed,
             error.expected,
-            "put that wheel into the folder weights_engine, where pip reaches no index, or set weights_transport: rsync",
+            "put that wheel into the folder weights_engine, where pip reaches no index, or set weights_transport: rsync_tree",
         )
         module.fail_json(msg=str(finding))
     module.exit_json(changed=fetched, own="%s-%s" % own, wheels=wheels, unknown=unknown)
