@@ -62,8 +62,6 @@ def configuration(folder, address, port, allow, secrets, owner):
     if owner[0] == 0:  # would become nobody, who may be unable to read
         lines += ["uid = 0", "gid = 0"]
     lines += ["[%s]" % _rsync.MODULE, "path = %s" % folder, "read only = yes", "list = no"]
-    # What a folder's links point to is sent, so links may not be made unusable on the way.
-    lines += ["munge symlinks = no"]
     lines += ["auth users = %s" % _rsync.USER, "secrets file = %s" % secrets, "strict modes = yes"]
     lines += ["hosts allow = %s" % " ".join(allow), "hosts deny = *"]
     return "".join("%s\n" % line for line in lines)
@@ -96,6 +94,8 @@ class Daemon(object):
         if not program:
             raise DaemonError("no rsync on the host", "rsync, 3.1 or newer", "run host.yml first; it installs host_packages")
         owner = self.units.owner()
+        folder = os.path.realpath(folder)
+        _check_links(folder, files)
         _check_readable(folder, files, owner)
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         news = _write(self.secrets, "%s:%s\n" % (_rsync.USER, secret), 0o600, owner)
@@ -136,6 +136,17 @@ class Daemon(object):
             "the rsync daemon that was started",
             "see journalctl -u flagos-kunlunxin-weights-rsync, then run weights.yml again",
         )
+
+
+def _check_links(folder, files):
+    """See that nothing is a link: a daemon that cannot change its root follows none (rsync 3.5; older ones did)."""
+    for path in files:
+        if os.path.realpath(os.path.join(folder, path)) != os.path.join(folder, path):
+            raise DaemonError(
+                "%s is a link" % os.path.join(folder, path),
+                "files, for rsync gives nothing that a link points to",
+                "replace it by the file; until then other hosts give",
+            )
 
 
 def _check_readable(folder, files, owner):
