@@ -120,12 +120,8 @@ class _Pull(object):
     def take(self, files, compare_content):
         """Take files; returns how many had to be."""
         options = self.options
-        command = _rsync.pull_command(
-            options["address"], options["port"], options["own_address"], options["destination"], compare_content
-        )
-        code, received, errors = _rsync.run(
-            command, files, self.progress.report, "receiving from %s" % options["giver"], options["secret"]
-        )
+        command = _rsync.pull_command(options["address"], options["port"], options["own_address"], options["destination"], compare_content)
+        code, received, errors = _rsync.run(command, files, self.progress.report, "receiving from %s" % options["giver"], options["secret"])
         if code:
             reason = _rsync.reason(code, errors)
             self.refuse(reason, "all files received", "mend the cause and run weights.yml again; what was received is kept")

@@ -73,4 +73,3 @@ def arrange(plan: Data, held: Mapping[str, Data], took: Collection[str] = (), si
 def lacks(held: Data) -> bool:
     """Whether a host has to be sent anything, by what ``weights_info`` returned of it."""
     return bool(set(held["absent"]) - set(held["elsewhere"]) or held["wrong"])
-

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 
 GIVER, TAKER, STRANGER = "127.0.0.11", "127.0.0.12", "127.0.0.13"
-SECRET = "canary5b0d3a"  # noqa: S105
+SECRET = "canary5b0d3a"
 FILES = {"config.json": b"{}", "sub dir/größe": b"x" * 300_000, "empty": b""}
 
 
@@ -102,7 +102,9 @@ def test_nobody_else_gets_anything(serve, run_module, pull, tmp_path):
         assert "\n" not in answer["msg"]
     assert not list((tmp_path / "taker's" / "m").iterdir())
     # Nor is the folder named to who asks, written to, or left.
-    listing = subprocess.run(["rsync", "--address=" + TAKER, f"rsync://{pull()['address']}:{pull()['port']}/"], capture_output=True, check=True)
+    listing = subprocess.run(
+        ["rsync", "--address=" + TAKER, f"rsync://{pull()['address']}:{pull()['port']}/"], capture_output=True, check=True
+    )
     assert listing.stdout == b""
     target = f"rsync://weights@{GIVER}:{pull()['port']}/weights/"
     environment = {**os.environ, "RSYNC_PASSWORD": SECRET}

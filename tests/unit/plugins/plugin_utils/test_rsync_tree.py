@@ -76,7 +76,7 @@ def test_hosts_are_served_in_the_plans_order_and_reach_each_other_by_their_first
 
 
 def test_asked_again_after_a_round_it_goes_on_with_those_that_are_left():
-    first, second, third = pairs(arrange(PLAN, all_held()))
+    _first, second, third = pairs(arrange(PLAN, all_held()))
     assert pairs(arrange(PLAN, all_held(), took=["host1"])) == [second, third]
     # host1 failed: the others take as long as if it had never been there
     left = {name: one for name, one in all_held().items() if name != "host1"}
