@@ -74,7 +74,8 @@ _raw:
     hosts:
       description: >-
         The hosts in the inventory's order, each with C(name), C(address), C(node_rank), C(slots), C(devices), C(nics), C(distances), C(ranks),
-        C(environment), C(swarm_interfaces), by which weights reach it, and C(device_nodes), which its container is given. C(devices) and C(nics) are in the order of the local ranks.
+        C(environment), C(swarm_interfaces), by which weights reach it, and C(device_nodes), which its container is given.
+        C(devices) and C(nics) are in the order of the local ranks.
       type: list
     ranks:
       description: >-
