@@ -61,7 +61,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 wheels:
-  description: The path of the wheel for each kind of host, by C(PYTHON-MACHINE); in check mode also of those that would be fetched.
+  description:
+    - The path of the wheel for each kind of host, by C(PYTHON-MACHINE); in check mode also of those that would be fetched.
+    - None where RV(unknown) names a kind, and none is then fetched.
   returned: always
   type: dict
 own:
@@ -87,20 +89,18 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import F
 
 def provide(platforms, folders, cache, check_mode):
     """(wheels by kind, kinds without one, whether any was or would be fetched)."""
-    wheels, unknown, fetched = {}, [], False
+    wheels, fetched = {}, False
+    unknown = ["%s-%s" % kind for kind in sorted(platforms) if _swarm_wheels.name_of(*kind) is None]
+    if unknown:  # then no swarm comes about, and a controller that reaches no index need not
+        return wheels, unknown, fetched
     for python, machine in sorted(platforms):
-        kind = "%s-%s" % (python, machine)
-        name = _swarm_wheels.name_of(python, machine)
-        if name is None:
-            unknown.append(kind)
-            continue
         path = _swarm_wheels.find(folders + [cache], python, machine)
         if path is None:
             fetched = True
             if not check_mode:
                 _swarm_wheels.fetch(sys.executable, cache, python, machine)
                 path = _swarm_wheels.find([cache], python, machine)
-        wheels[kind] = path or os.path.join(cache, name)
+        wheels["%s-%s" % (python, machine)] = path or os.path.join(cache, _swarm_wheels.name_of(python, machine))
     return wheels, unknown, fetched
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -54,12 +55,18 @@ PLAY = [
             },
             {
                 "ansible.builtin.set_fact": {
-                    "__weights_held": "{{ seen | combine({'swarm': {'addresses': {'xgbe0': address}}}, recursive=true) }}",
+                    "__weights_held": "{{ seen | combine({'swarm': {'addresses': {'xgbe0': address}, 'python': python}}, recursive=true) }}",
                 },
-                "vars": {"address": "{{ '192.0.2.77' if no_address | default('') == inventory_hostname else own_address }}"},
+                "vars": {
+                    "address": "{{ '192.0.2.77' if no_address | default('') == inventory_hostname else own_address }}",
+                    "python": "{{ 'cp38' if inventory_hostname == 'node4' else 'cp311' }}",
+                },
             },
             {
-                "ansible.builtin.include_role": {"name": "flagos.kunlunxin.weights", "tasks_from": "transport_rsync_tree"},
+                "ansible.builtin.include_role": {
+                    "name": "flagos.kunlunxin.weights",
+                    "tasks_from": "transport_{{ transport | default('rsync_tree') }}",
+                },
                 # What the role would take from the inventory's plan and from the tasks before: here a host's folders are its own.
                 "vars": {
                     "_weights_plan": {
@@ -149,10 +156,15 @@ WAYS = [(FROM_CONTROLLER, "node1"), (FROM_CONTROLLER, "node2"), (FROM_HOST, "nod
 
 
 def test_every_host_gets_all_of_it_and_check_mode_tells_who_from_whom(site):
-    _text, _stats, predicted = site.run("--check")
+    # By way of the swarm, which no libtorrent for one host's Python keeps from coming about.
+    _text, _stats, predicted = site.run("--check", "--extra-vars", "transport=swarm")
     assert sorted(predicted) == sorted(WAYS)
     assert not any((site.folder / host).exists() for host in HOSTS)
-    text, stats, brought = site.run("-vvv")
+    text, stats, brought = site.run("-vvv", "--extra-vars", "transport=swarm")
+    assert (
+        f"node4 (Python 3.8 on {platform.machine()}): libtorrent: no wheel for it; expected Python 3.9 to 3.13 on x86_64 or aarch64; "
+        in text
+    )
     assert not any(one["failures"] for one in stats.values()), text
     assert sorted(brought) == sorted(WAYS)
     assert all(site.served(host) == CONTENT for host in HOSTS)
