@@ -210,7 +210,7 @@ def main():
     result = {"lanes": lanes.names}
     try:
         if module.check_mode:
-            pass
+            result.update({} if params["state"] == "started" else {"moved": [], "trouble": [], "sent_bytes": 0})
         elif params["state"] == "started":
             result["lanes"] = start(params, lanes)
         else:

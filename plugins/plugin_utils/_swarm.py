@@ -20,6 +20,8 @@ Data = Mapping[str, Any]
 CORES_OF_A_LANE = 4
 # Less than this is not worth another process.
 LEAST_OF_A_LANE = 2**30
+# What takes less than this, in seconds, is told in no relation to its link: starting and ending are most of it.
+LEAST_FLOOR = 10.0
 
 
 class SwarmError(ValueError):
@@ -126,8 +128,8 @@ def summary(told: Mapping[str, Data], received: Mapping[str, Data], sent_by_sour
     most = max(one["bytes"] for one in received.values())
     line = f"{len(received)} hosts in {seconds:.0f} s, at most {_amount(most)} each; the source sent {sent_by_source / size:.2f} copies"
     rates = [sum(one["megabits"].values()) for one in told.values() if one["megabits"]]
-    if len(rates) == len(told) and seconds and most:
-        floor = most * 8 / (min(rates) * 1e6)
+    floor = most * 8 / (min(rates) * 1e6) if len(rates) == len(told) else 0.0
+    if floor >= LEAST_FLOOR:
         line += f"; at {min(rates) / 1000:g} Gbit/s one copy takes {floor:.1f} s, so this took {seconds / floor:.2f} times as long"
     return line
 
