@@ -52,7 +52,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 wheels:
-  description: The path of the wheel for each kind of host, by its name; in check mode also of those that would be fetched.
+  description:
+    - The path of the wheel for each kind of host, by its name; in check mode also of those that would be fetched.
+    - None where RV(unknown) names a kind; then none is fetched.
   returned: always
   type: dict
 own:
@@ -77,21 +79,26 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import F
 
 def provide(kinds, folders, cache, check_mode):
     """(wheels by kind, kinds without one, whether any was or would be fetched)."""
-    wheels, unknown, fetched = {}, [], False
+    wheels, fetched = {}, False
+    unknown = [kind for kind in sorted(kinds) if _swarm_wheels.name_of(*_parts(kind)) is None]
+    if unknown:  # then no swarm comes about, and a controller that reaches no index need not
+        return wheels, unknown, fetched
     for kind in sorted(kinds):
-        python, _dash, machine = kind.partition("-")
-        name = _swarm_wheels.name_of(python, machine)
-        if name is None:
-            unknown.append(kind)
-            continue
+        python, machine = _parts(kind)
         path = _swarm_wheels.find(folders + [cache], python, machine)
         if path is None:
             fetched = True
             if not check_mode:
                 _swarm_wheels.fetch(sys.executable, cache, python, machine)
                 path = _swarm_wheels.find([cache], python, machine)
-        wheels[kind] = path or os.path.join(cache, name)
+        wheels[kind] = path or os.path.join(cache, _swarm_wheels.name_of(python, machine))
     return wheels, unknown, fetched
+
+
+def _parts(kind):
+    """(interpreter, architecture) of a kind."""
+    python, _dash, machine = kind.partition("-")
+    return python, machine
 
 
 def main():
@@ -113,7 +120,7 @@ def main():
             "libtorrent for the hosts",
             error.observed,
             error.expected,
-            "put that wheel into the folder weights_engine, where pip reaches no index, or set weights_transport: rsync",
+            "put that wheel into the folder weights_engine, where pip reaches no index, or set weights_transport: rsync_tree",
         )
         module.fail_json(msg=str(finding))
     module.exit_json(changed=fetched, own=own, wheels=wheels, unknown=unknown)

@@ -223,7 +223,7 @@ def main():
                     "swarm of the weights",
                     error,
                     "lanes that start",
-                    "mend the cause and run weights.yml again, or set weights_transport: rsync",
+                    "mend the cause and run weights.yml again, or set weights_transport: rsync_tree",
                 )
             )
         )

@@ -85,7 +85,7 @@ def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], so
     members: dict[str, list[dict[str, Any]]] = {host: [] for host in told}
     offers: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for lane in range(lanes):
-        own = {host: _address(host, interfaces[host], told[host], lane) for host in told}
+        own = {host: address_of(host, interfaces[host], told[host], lane) for host in told}
         for host, facts in told.items():
             others = [address for other, address in own.items() if other != host]
             login = facts["login"] or {}
@@ -108,7 +108,13 @@ def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], so
     return {"members": members, "sources": offers}
 
 
-def _address(host: str, interfaces: Sequence[str], facts: Data, lane: int) -> str:
+def address_of(host: str, interfaces: Sequence[str], facts: Data, lane: int = 0) -> str:
+    """A host's address for a lane.
+
+    :param interfaces: that the host may use.
+    :param facts: the host's, as ``_swarm_facts.read`` returns them.
+    :raises SwarmError: when the interface has none.
+    """
     interface = interfaces[lane % len(interfaces)]
     address = facts["addresses"].get(interface)
     if address is None:
