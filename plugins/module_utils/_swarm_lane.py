@@ -54,6 +54,7 @@ class Lane(object):
         self.session = None
         self.handle = None
         self.whole = False
+        self._began, self._whole_at = time.monotonic(), None
         self.failed_pieces = 0
         self._saved = 0.0
         self._needed = time.monotonic()
@@ -79,7 +80,8 @@ class Lane(object):
                 if not self.whole and self.handle.status().is_seeding:
                     self._finish()
                 if self._idle():
-                    return
+                    break
+            self._tell(at_once=True)
         finally:
             self._save_last()
 
@@ -198,7 +200,7 @@ class Lane(object):
                 self._dialled[address] = now
                 self.handle.connect_peer((address, int(endpoint.rpartition(":")[2])))
 
-    def _tell(self):
+    def _tell(self, at_once=False):
         status = self.handle.status()
         if self.source and status.state == libtorrent.torrent_status.downloading:
             # It found a wrong piece, read everything anew, and now would like to have the right ones.
@@ -212,6 +214,8 @@ class Lane(object):
         }
         self.state.tell(
             phase,
+            at_once=at_once,
+            seconds=round(self._seconds(), 1),
             wanted_bytes=self.wanted,
             done_bytes=self.wanted if self.whole else done,
             received_bytes=status.total_payload_download,
@@ -249,7 +253,7 @@ class Lane(object):
                     size = os.fstat(stream.fileno()).st_size
                 if size != entry.size:
                     raise LaneError(entry.path, "%d bytes on the disk, expected %d" % (size, entry.size))
-        self.whole = True
+        self.whole, self._whole_at = True, time.monotonic()
         self._tell()
 
     def _await(self, kind, seconds=3600.0):
@@ -262,6 +266,10 @@ class Lane(object):
                 if isinstance(alert, kind):
                     return alert
         raise LaneError("", "the disk took longer than %d seconds" % seconds)
+
+    def _seconds(self):
+        """How long the lane took to be whole, or runs already."""
+        return (self._whole_at or time.monotonic()) - self._began
 
     def _idle(self):
         return time.monotonic() - self._needed > self.config["linger_seconds"]
