@@ -62,6 +62,7 @@ def settings(listen, members, total_bytes):
         "torrent_connect_boost": members + 1,
         "connection_speed": members + 10,
         "smooth_connects": False,
+        "tick_interval": 100,  # ms; it connects in its ticks, and with the default the first byte comes 0.4 s later (measured)
         "min_reconnect_time": RECONNECT_SECONDS,
         "max_failcount": 1_000_000,
         "peer_turnover": 0,
