@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import struct
 import threading
 
