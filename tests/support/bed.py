@@ -408,7 +408,7 @@ def _ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before: dict[int, Callable[..., object] | int | None] = {}
+    before: dict[signal.Signals, Callable[..., object] | int | None] = {}
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(ValueError):
