@@ -18,6 +18,7 @@ from . import _merkle, _swarm_pieces, _swarm_settings
 from ._swarm_state import CHECKING, COMPLETE, FLUSHING, RECEIVING
 
 TICK_SECONDS = 0.5
+OWN_SHARE, OTHER_SHARES = 7, 4  # libtorrent's highest and usual priorities
 SAVE_SECONDS = 2.0  # what a lane that is killed may have to fetch again
 
 
@@ -54,12 +55,16 @@ class Lane(object):
         self.session = None
         self.handle = None
         self.whole = False
+        self._began, self._whole_at = time.monotonic(), None
         self.failed_pieces = 0
         self.liars = []
         self._saved = 0.0
         self._needed = time.monotonic()
         self._peers = {address.rpartition(":")[0]: address for address in config["peers"]}
-        self._dialled = {}
+        # Of two that know of each other the one with the smaller address dials, and the other only when that one has not.
+        own = config["listen"][0].rpartition(":")[0] if config["listen"] else ""
+        patient = time.monotonic() + _swarm_settings.TURN_SECONDS
+        self._dialled = {address: patient for address in self._peers if own > address}
 
     def run(self, stopped):
         """Take part until ``stopped()`` is true or nobody has needed the lane for its time.
@@ -77,7 +82,8 @@ class Lane(object):
                 if not self.whole and self.handle.status().is_seeding:
                     self._finish()
                 if self._idle():
-                    return
+                    break
+            self._tell(at_once=True)
         finally:
             self._save_last()
 
@@ -87,7 +93,7 @@ class Lane(object):
         members = len(self._peers)
         params = libtorrent.session_params()
         params.settings = dict(
-            _swarm_settings.settings(self.config["listen"], members),
+            _swarm_settings.settings(self.config["listen"], members, self.wanted),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
             | libtorrent.alert.category_t.status_notification
@@ -124,7 +130,15 @@ class Lane(object):
             params.unfinished_pieces = {piece: blocks for piece, blocks in begun.items() if not have[piece]}
             params.flags |= libtorrent.torrent_flags.no_verify_files
             self._make_empty_files()
+            params.piece_priorities = self._priorities(have)
         self.handle = self.session.add_torrent(params)
+
+    def _priorities(self, have):
+        """Which pieces this host asks for first: a share of its own, so that the hosts begin with different ones and exchange them."""
+        own = self.config["listen"][0].rpartition(":")[0] if self.config["listen"] else ""
+        hosts = sorted(set(self._peers) | {own})
+        share = hosts.index(own)
+        return [OWN_SHARE if piece % len(hosts) == share else OTHER_SHARES for piece in range(len(have))]
 
     def _save_path(self):
         """libtorrent calls the folder as the torrent does, but takes a torrent of one file in no folder for that file."""
@@ -151,9 +165,13 @@ class Lane(object):
 
     def _expect_whole(self):
         for entry in self.files:
-            size = self._size(entry)
+            try:
+                with open(self._path(entry), "rb") as stream:
+                    size = os.fstat(stream.fileno()).st_size
+            except OSError as error:
+                raise LaneError(entry.path, error.strerror) from error
             if size != entry.size:
-                raise LaneError(entry.path, "%s, expected %d bytes" % ("missing" if size is None else "%d bytes" % size, entry.size))
+                raise LaneError(entry.path, "%d bytes, expected %d" % (size, entry.size))
 
     def _make_empty_files(self):
         """libtorrent makes no file that has no piece."""
@@ -202,11 +220,11 @@ class Lane(object):
         now = time.monotonic()
         connected = {peer.ip[0] for peer in self.handle.get_peer_info()}
         for address, endpoint in self._peers.items():
-            if address not in connected and now - self._dialled.get(address, -60.0) >= _swarm_settings.RECONNECT_SECONDS:
+            if address not in connected and now - self._dialled.get(address, float("-inf")) >= _swarm_settings.RECONNECT_SECONDS:
                 self._dialled[address] = now
                 self.handle.connect_peer((address, int(endpoint.rpartition(":")[2])))
 
-    def _tell(self):
+    def _tell(self, at_once=False):
         status = self.handle.status()
         if self.source and status.state == libtorrent.torrent_status.downloading:
             # It found a wrong piece, read everything anew, and now would like to have the right ones.
@@ -220,6 +238,8 @@ class Lane(object):
         }
         self.state.tell(
             phase,
+            at_once=at_once,
+            seconds=round(self._seconds(), 1),
             wanted_bytes=self.wanted,
             done_bytes=self.wanted if self.whole else done,
             received_bytes=status.total_payload_download,
@@ -259,7 +279,7 @@ class Lane(object):
                 if size != entry.size:
                     raise LaneError(entry.path, "%d bytes on the disk, expected %d" % (size, entry.size))
             self._note()
-        self.whole = True
+        self.whole, self._whole_at = True, time.monotonic()
         self._tell()
 
     def _await(self, kind, seconds=3600.0):
@@ -272,6 +292,10 @@ class Lane(object):
                 if isinstance(alert, kind):
                     return alert
         raise LaneError("", "the disk took longer than %d seconds" % seconds)
+
+    def _seconds(self):
+        """How long the lane took to be whole, or runs already."""
+        return (self._whole_at or time.monotonic()) - self._began
 
     def _idle(self):
         return time.monotonic() - self._needed > self.config["linger_seconds"]

@@ -160,7 +160,6 @@ class HostWeights(object):
         """Serve these weights, and write the receipt; the files must be right."""
         if self.folder != self.path and _weights.link_of(self.path) != self.folder:
             _weights.switch(self.path, self.folder)
-        _weights_incoming.clear(self.folder)
         _receipt.write(self.state_dir, STAGE, self.receipt())
 
     def _full(self, path):

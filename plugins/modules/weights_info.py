@@ -112,14 +112,10 @@ swarm:
     cores:
       description: Processors.
       type: int
-    python:
-      description: The interpreter, as wheels name it.
+    kind:
+      description: Interpreter and architecture, as wheels name them.
       type: str
-      sample: cp311
-    machine:
-      description: The architecture.
-      type: str
-      sample: x86_64
+      sample: cp311-x86_64
 settled:
   description: Whether, the files apart, nothing is left to do; link and receipt are right.
   returned: always

@@ -112,6 +112,10 @@ moved:
   returned: when O(state=stopped)
   type: list
   elements: str
+sent_bytes:
+  description: What the lanes sent to others, in bytes.
+  returned: when O(state=stopped)
+  type: int
 trouble:
   description: What a lane said when it could not go on, one line each.
   returned: when O(state=stopped)
@@ -159,7 +163,7 @@ def start(params, lanes):
 
 
 def stop(params, lanes):
-    """End the lanes and take what arrived; returns (moved files, what went wrong)."""
+    """End the lanes and take what arrived; returns what was moved, sent, and went wrong."""
     lanes.stop()
     statuses = lanes.statuses()
     trouble = [
@@ -175,7 +179,7 @@ def stop(params, lanes):
         moved = held.take_arrived([path for lane, share in enumerate(shares) if whole[lane] for path in share])
     if all(whole):
         lanes.clear()
-    return moved, trouble
+    return {"moved": moved, "trouble": trouble, "sent_bytes": sum(status.get("sent_bytes", 0) for status in statuses)}
 
 
 def main():
@@ -209,11 +213,11 @@ def main():
     result = {"lanes": lanes.names}
     try:
         if module.check_mode:
-            pass
+            result.update({} if params["state"] == "started" else {"moved": [], "trouble": [], "sent_bytes": 0})
         elif params["state"] == "started":
             result["lanes"] = start(params, lanes)
         else:
-            result["moved"], result["trouble"] = stop(params, lanes)
+            result.update(stop(params, lanes))
     except (OSError, UnitError, zipfile.BadZipFile) as error:
         module.fail_json(
             msg=str(
@@ -222,7 +226,7 @@ def main():
                     "swarm of the weights",
                     error,
                     "lanes that start",
-                    "mend the cause and run weights.yml again, or set weights_transport: rsync",
+                    "mend the cause and run weights.yml again, or set weights_transport: rsync_tree",
                 )
             )
         )

@@ -98,7 +98,7 @@ liars:
   type: list
   elements: str
 seconds:
-  description: How long this took.
+  description: How long it took from the start of the lanes.
   returned: unless in check mode
   type: float
 """
@@ -216,7 +216,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    params, began = module.params, time.monotonic()
+    params = module.params
     files = params["files"]
     result = {"files": files, "bytes": params["bytes"]}
     if files and not module.check_mode:
@@ -234,7 +234,7 @@ def main():
                 "%s sent bytes that are not those of the weights; they were refused. Its disk or memory may be at fault: "
                 "run weights.yml with weights_verify=full for that host" % address
             )
-        result["seconds"] = round(time.monotonic() - began, 1)
+        result["seconds"] = max(status["seconds"] for status in statuses)
     module.exit_json(
         changed=bool(files),
         diff={

@@ -6,7 +6,7 @@
 
 Prints a table and, last, one line of JSON with a key for each fault: ``held`` (true or false), and where they mean something ``lost_bytes``
 (that a host had and had to receive again) and ``resent_ratio`` (what was sent more than once, over the payload).
-Faults that take hosts with a controller are made in the lab, by tests/faults/test_weights_lab.py.
+Faults that take hosts with a controller are made in the lab, by tests/faults/test_weights_on_hosts.py.
 """
 
 from __future__ import annotations

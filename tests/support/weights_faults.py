@@ -28,7 +28,7 @@ RATE_MBIT = 40
 LEAF = 16384  # what is hashed at once
 PIECE = 65536  # of every torrent of so few bytes
 MOST_RESENT = 0.05  # of the payload
-# Faults of the run and not of the transfer: they need hosts that a controller manages.
+# Faults of the run and not of the transfer; tests/faults/test_weights_on_hosts.py makes them on hosts that a controller manages.
 IN_THE_LAB = {
     "controller-killed": "the controller is killed; transfers go on, and the rerun picks them up",
     "two-runs": "two runs at once; the second says who holds the lock",

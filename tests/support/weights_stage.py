@@ -205,10 +205,10 @@ class WeightsStage:
         members = hosts or tuple(self.bed.hosts)
         plan = {
             "hosts": [{"name": host, "swarm_interfaces": ["eth0"]} for host in members],
-            "swarm": {"member_port": FIRST_PORT, "most_lanes": MOST_LANES},
+            "swarm": {"member_port": FIRST_PORT, "source_port": FIRST_PORT + MOST_LANES, "most_lanes": MOST_LANES},
         }
         told = {host: self.held[host]["swarm"] for host in members}
-        self.parts = _swarm.arrange(plan, told, {host: self.bed.address[host] for host in members}, len(self.torrents))
+        self.parts = _swarm.arrange(plan, told, {host: self.bed.address[host] for host in members}, [_swarm.CONTROLLER], len(self.torrents))
 
     def prepare(self, lanes: int = 1, hosts: tuple[str, ...] = ()) -> None:
         """All that comes before the first lane."""
@@ -221,7 +221,7 @@ class WeightsStage:
 
     def _lanes(self, name: str, **arguments: Any) -> dict[str, Any]:
         if name == "source":
-            place = {**self._of(name), "path": str(self.bed.home("source") / "weights"), "source": True, "lanes": self.parts["source"]}
+            place = {**self._of(name), "path": str(self.bed.home("source") / "weights"), "source": True, "lanes": self.parts["sources"][_swarm.CONTROLLER]}
         else:
             place = {**self._of(name), "lanes": self.parts["members"][name]}
         return self.well(name, "weights_swarm", **place, **arguments)
