@@ -23,7 +23,8 @@ notes:
     C(cluster_control_interface), C(cluster_rdma_nics), C(cluster_policy_routing),
     C(cluster_environment_additions), C(cluster_ssh_port), C(cluster_master_port), C(serve_port), C(serve_tensor_parallel_size),
     C(serve_pipeline_parallel_size), C(serve_model_name), C(serve_engine_arguments), C(serve_shm_size), C(serve_mounts),
-    C(serve_before_start), C(serve_ready_seconds), C(serve_probe_seconds) and C(weights_path).
+    C(serve_before_start), C(serve_ready_seconds), C(serve_probe_seconds),
+    C(weights_path), C(weights_port) and C(weights_interfaces).
   - With C(cluster_group), given by C(-e), another group is planned, such as one of several replicas. Each is a plan of its own.
   - Of each host are read C(cluster_address) (or C(ansible_host)), C(cluster_environment), C(cluster_rails), C(cluster_visible_devices)
     and C(ansible_port).
@@ -73,7 +74,8 @@ _raw:
     hosts:
       description: >-
         The hosts in the inventory's order, each with C(name), C(address), C(node_rank), C(slots), C(devices), C(nics), C(distances), C(ranks),
-        C(environment), and C(device_nodes), which its container is given. C(devices) and C(nics) are in the order of the local ranks.
+        C(environment), C(swarm_interfaces), by which weights reach it, and C(device_nodes), which its container is given.
+        C(devices) and C(nics) are in the order of the local ranks.
       type: list
     ranks:
       description: >-
@@ -85,6 +87,11 @@ _raw:
       type: dict
     ports:
       description: Ports by purpose. C(container_ssh) is used on every host, the others on the head.
+      type: dict
+    swarm:
+      description: >-
+        The first ports of the swarm that carries weights, C(member_port) where they arrive and C(source_port) where they come from, and
+        C(most_lanes).
       type: dict
     documents:
       description: FlagScale's documents, as text by relative path.

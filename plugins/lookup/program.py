@@ -22,6 +22,7 @@ options:
     choices:
       - serve
       - rdma
+      - swarm
 """
 
 EXAMPLES = r"""
@@ -43,7 +44,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _zipapp
 
-PROGRAMS = {"serve": "_serve_program", "rdma": "_rdma_program"}
+PROGRAMS = {"serve": "_serve_program", "rdma": "_rdma_program", "swarm": "_swarm_program"}
 
 
 class LookupModule(LookupBase):

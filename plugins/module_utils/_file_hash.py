@@ -16,6 +16,39 @@ class ChangedError(Exception):
     """A file changed while it was read; the text is its path."""
 
 
+def read_blocks(path, take, read=lambda count: None, block=_BLOCK, expected=None):
+    """Read a file from its beginning to its end.
+
+    :param take: called with a ``memoryview`` of each block; all but the last have ``block`` bytes. It is overwritten afterwards.
+    :param read: called with each number of bytes read.
+    :param expected: the :func:`stamp` that the file must have; without it, that it has when it is opened.
+    :raises ChangedError: when the file is another than expected or changes while it is read.
+    """
+    buffer = memoryview(bytearray(block))
+    with open(path, "rb", buffering=0) as stream:
+        before = expected or stamp(os.fstat(stream.fileno()))
+        held = block
+        while held == block:
+            held = _fill(stream, buffer)
+            if held:
+                take(buffer[:held])
+                read(held)
+        after = stamp(os.fstat(stream.fileno()))
+    if before != after:
+        raise ChangedError(path)
+
+
+def _fill(stream, buffer):
+    """Read until the buffer is full or the file ends; a network file system may give less at a time."""
+    held = 0
+    while held < len(buffer):
+        count = stream.readinto(buffer[held:])
+        if not count:
+            break
+        held += count
+    return held
+
+
 def sha256_of(path, read=lambda count: None):
     """The SHA-256 of a file's bytes, in hex.
 
@@ -23,18 +56,7 @@ def sha256_of(path, read=lambda count: None):
     :raises ChangedError: when the file changes while it is read.
     """
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK))
-    with open(path, "rb", buffering=0) as stream:
-        before = os.fstat(stream.fileno())
-        while True:
-            count = stream.readinto(buffer)
-            if not count:
-                break
-            digest.update(buffer[:count])
-            read(count)
-        after = os.fstat(stream.fileno())
-    if stamp(before) != stamp(after):
-        raise ChangedError(path)
+    read_blocks(path, digest.update, read)
     return digest.hexdigest()
 
 

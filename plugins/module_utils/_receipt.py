@@ -55,12 +55,12 @@ def remove(state_dir, stage):
 
 
 def write_atomically(path, text, mode=0o644):
-    """Put ``text`` at ``path`` so that a reader, or a crash at any moment, meets the old file or the new one, never a part."""
+    """Put ``text``, or bytes, at ``path`` so that a reader, or a crash at any moment, meets the old file or the new one, never a part."""
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path), dir=folder)
     try:
-        with os.fdopen(handle, "w") as stream:
+        with os.fdopen(handle, "wb" if isinstance(text, bytes) else "w") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

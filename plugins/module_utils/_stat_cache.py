@@ -44,6 +44,17 @@ class StatCache(object):
         entry = self._entries.get(key)
         return entry[1] if entry and entry[0] == stamp(status) else None
 
+    def current(self, prefix):
+        """What is kept of files that are still as they were then and whose key, a path, begins with ``prefix``, as (key, value)."""
+        for key, (kept, value) in sorted(self._entries.items()):
+            if key.startswith(prefix):
+                try:
+                    status = os.stat(key)
+                except OSError:
+                    continue
+                if kept == stamp(status):
+                    yield key, value
+
     def put(self, key, status, value):
         self._entries[key] = [stamp(status), value]
         self._changed = True

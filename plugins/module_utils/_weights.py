@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT OR GPL-3.0-or-later
 """A folder of model weights and its manifest.
 
-The manifest names every file of the folder with its size and SHA-256; its **root**, one hash over all of that, is the identity of
-the weights. The source makes the manifest, each host proves that it holds the same.
+The manifest names every file of the folder with its size, its SHA-256 and the root of its hash tree in BitTorrent v2 (:mod:`_merkle`);
+its **root**, one hash over paths, sizes and SHA-256, is the identity of the weights. The source makes the manifest, each host proves that it
+holds the same.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import struct
 import threading
 
@@ -23,7 +23,6 @@ CONFIG = "config.json"
 REVISIONS = ".revisions"
 # The format allows 100 MB of header (huggingface/safetensors, safetensors/src/tensor.rs); more is not a header but damage.
 _LARGEST_HEADER = 100_000_000
-_SHA256 = re.compile(r"[0-9a-f]{64}$")
 
 
 class WeightsError(Exception):
@@ -70,11 +69,12 @@ def scan(folder):
 
 
 def manifest_of(entries):
-    """The manifest of ``{path: {"size", "sha256"}}``.
+    """The manifest of ``{path: {"size", "sha256", and "merkle_root" where it is known}}``.
 
-    :returns: dict of ``root`` (the identity), ``bytes`` and ``files``.
+    :returns: dict of ``root`` (the identity), ``bytes`` and ``files``. The merkle roots are no part of the identity: they follow from the
+        bytes that the hashes name, and a manifest that was made without them stays the same.
     """
-    files = {path: {"size": int(entries[path]["size"]), "sha256": entries[path]["sha256"]} for path in sorted(entries)}
+    files = {path: _entry(entries[path]) for path in sorted(entries)}
     lines = "".join("%s %d %s\n" % (entry["sha256"], entry["size"], path) for path, entry in files.items())
     return {
         "root": "sha256:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
@@ -83,42 +83,9 @@ def manifest_of(entries):
     }
 
 
-def parse_published(text):
-    """A publisher's list as ``{path: {"sha256", and "size" where it is told}}``: our own JSON, or the lines of ``sha256sum``.
-
-    :raises WeightsError: when it is neither, or names a file outside the folder.
-    """
-    expected = "a manifest of ours as JSON, or the output of sha256sum"
-    try:
-        files = _published_json(text) if text.lstrip().startswith("{") else _published_lines(text)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError("a list that cannot be read: %s" % error, expected) from error
-    for path in files:
-        if not is_inside(path):
-            raise WeightsError("%s: a name outside the folder" % path, expected)
-    if not files:
-        raise WeightsError("an empty list", expected)
-    return files
-
-
-def _published_json(text):
-    files = json.loads(text)["files"]
-    for entry in files.values():
-        if not _SHA256.match(entry["sha256"]) or not isinstance(entry["size"], int):
-            raise ValueError("an entry without size and sha256")
-    return files
-
-
-def _published_lines(text):
-    files = {}
-    for line in text.splitlines():
-        if line.strip():
-            sha256, blank, path = line.partition(" ")
-            if not _SHA256.match(sha256) or not blank:
-                raise ValueError("line %r" % line[:80])
-            path = path[1:]  # a blank for text, an asterisk for binary
-            files[path[2:] if path.startswith("./") else path] = {"sha256": sha256}
-    return files
+def _entry(entry):
+    known = {"size": int(entry["size"]), "sha256": entry["sha256"]}
+    return dict(known, merkle_root=entry["merkle_root"]) if "merkle_root" in entry else known
 
 
 def is_inside(path):
@@ -130,7 +97,7 @@ def compare_sizes(files, published):
     """Hold the folder against a list without reading any file.
 
     :param files: as :func:`scan` returns them.
-    :param published: as :func:`parse_published` returns it; files it does not name are let pass.
+    :param published: as :func:`_published_list.parse` returns it; files it does not name are let pass.
     :raises WeightsError: naming the first file that is missing or of another size, and how many more there are.
     """
     problems = []
@@ -145,15 +112,16 @@ def compare_sizes(files, published):
 
 
 def compare_hashes(manifest, published):
-    """Hold the bytes that were read against a list.
+    """Hold the bytes that were read against a list, by the hashes that both tell.
 
     :raises WeightsError: naming the first file whose hash differs, and how many more there are.
     """
     _raise_first(
         [
-            ("%s: sha256 %s" % (path, manifest["files"][path]["sha256"]), "%s, as the manifest says" % published[path]["sha256"])
+            ("%s: %s %s" % (path, name, manifest["files"][path][name]), "%s, as the manifest says" % published[path][name])
             for path in sorted(published)
-            if manifest["files"][path]["sha256"] != published[path]["sha256"]
+            for name in ("sha256", "merkle_root")
+            if name in published[path] and published[path][name] != manifest["files"][path].get(name, published[path][name])
         ]
     )
 
@@ -163,9 +131,9 @@ def compare_with_pinned(manifest, pinned):
 
     :raises WeightsError: naming the first file that differs.
     """
+    compare_hashes(manifest, {path: entry for path, entry in pinned["files"].items() if path in manifest["files"]})
     if manifest["root"] == pinned["root"]:
         return
-    compare_hashes(manifest, {path: entry for path, entry in pinned["files"].items() if path in manifest["files"]})
     extra = sorted(set(manifest["files"]) - set(pinned["files"]))
     raise WeightsError("%s: a file more" % extra[0] if extra else "root %s" % manifest["root"], pinned["root"])
 
@@ -200,6 +168,18 @@ def hash_files(folder, paths, done, report, workers=None):
                 done(running[future], future.result())
             except ChangedError as error:
                 raise WeightsError("%s: it changed while it was read" % error, "files that nobody writes to") from error
+
+
+def check_config(folder, files, keys):
+    """Whether the model's configuration has certain keys.
+
+    :param files: as :func:`scan` returns them.
+    :param keys: the keys; when there are none, the file is not looked at.
+    :raises WeightsError: naming the first key that is missing.
+    """
+    if keys:
+        document = _read_json(folder, files, CONFIG, "the model's configuration, with %s" % ", ".join(keys))
+        _raise_first([("%s: no %s" % (CONFIG, key), "%s, as the accelerator's profile says" % key) for key in keys if key not in document])
 
 
 def check_model(folder, files):

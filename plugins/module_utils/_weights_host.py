@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights, _weights_incoming
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache import StatCache
 
 STAGE = "weights"
@@ -21,6 +21,7 @@ class HostWeights(object):
     :ivar absent: files that are not there, or not of the right size.
     :ivar unread: files of the right size whose bytes nobody has hashed since they were last written.
     :ivar wrong: files of the right size whose bytes are others.
+    :ivar elsewhere: of the absent ones, those that another revision on this host holds, as {path: that file}.
     """
 
     def __init__(self, path, manifest, state_dir):
@@ -31,6 +32,7 @@ class HostWeights(object):
         self._cache = StatCache(os.path.join(state_dir, STAGE + ".verified.json"))
         self._status = {}
         self.absent, self.unread, self.wrong = [], [], []
+        self.elsewhere = {}
 
     def look(self, trust=True):
         """Sort the files by what is known of them, without reading any.
@@ -38,6 +40,7 @@ class HostWeights(object):
         :param trust: whether a file that was hashed before and has not been written to since counts as known.
         """
         self.absent, self.unread, self.wrong = [], [], []
+        self.elsewhere = {}
         for path, entry in sorted(self.manifest["files"].items()):
             status = self._stat(path)
             if status is None or status.st_size != entry["size"]:
@@ -49,6 +52,48 @@ class HostWeights(object):
                 self.unread.append(path)
             elif known != entry["sha256"]:
                 self.wrong.append(path)
+        self._find_elsewhere()
+
+    def _find_elsewhere(self):
+        """Equal bytes in another revision, known by hash: they are neither sent nor stored twice."""
+        others = os.path.dirname(self.folder)
+        if not self.absent or self.folder == self.path or not os.path.isdir(others):
+            return
+        held = {}
+        for full, sha256 in self._cache.current(others + os.sep):
+            held.setdefault(sha256, full)
+        for path in self.absent:
+            full = held.get(self.manifest["files"][path]["sha256"])
+            if full and not full.startswith(self.folder + os.sep):
+                self.elsewhere[path] = full
+
+    def take_from_elsewhere(self):
+        """Give the files of other revisions their names in this one too; a file that has two names is stored once."""
+        for path, other in sorted(self.elsewhere.items()):
+            target = self._full(path)
+            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+            if os.path.lexists(target):
+                os.unlink(target)
+            os.link(other, target)
+            # A link more is a change of the inode: whoever knew the file by its times has to learn the new ones.
+            self._know(path)
+            self._cache.put(other, os.stat(other), self.manifest["files"][path]["sha256"])
+        self._cache.save()
+
+    def take_arrived(self, proven):
+        """Move to its place what arrived and was proven on the way; returns those files."""
+        moved = _weights_incoming.settle(self.folder, [path for path in sorted(proven) if path in self.manifest["files"]])
+        for path in moved:
+            self._know(path)
+        self._cache.save()
+        return moved
+
+    def _know(self, path):
+        self._cache.put(self._full(path), os.stat(self._full(path)), self.manifest["files"][path]["sha256"])
+
+    def complete(self):
+        """The files that are known to be right."""
+        return sorted(set(self.manifest["files"]) - set(self.absent) - set(self.unread) - set(self.wrong))
 
     def read(self, report, keep=True):
         """Hash the unread files, and sort them anew.
@@ -69,11 +114,13 @@ class HostWeights(object):
         self.wrong.sort()
 
     def missing_bytes(self):
-        """What still has to be stored, in bytes; what a broken transfer left of a file counts as stored."""
+        """What still has to be stored, in bytes; what a broken transfer left of a file counts as stored, and an earlier revision's as here."""
         needed = 0
         for path in self.absent:
-            status = self._stat(path)
-            needed += max(0, self.manifest["files"][path]["size"] - (status.st_size if status else 0))
+            if path not in self.elsewhere:
+                size, status = self.manifest["files"][path]["size"], self._stat(path)
+                there = max(status.st_size if status else 0, _weights_incoming.arrived_bytes(self.folder, path, size))
+                needed += max(0, size - there)
         return needed
 
     def free_bytes(self):
@@ -107,6 +154,7 @@ class HostWeights(object):
         """Serve these weights, and write the receipt; the files must be right."""
         if self.folder != self.path and _weights.link_of(self.path) != self.folder:
             _weights.switch(self.path, self.folder)
+        _weights_incoming.clear(self.folder)
         _receipt.write(self.state_dir, STAGE, self.receipt())
 
     def _full(self, path):

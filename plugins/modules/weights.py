@@ -12,6 +12,7 @@ description:
   - Reads every file that nobody has hashed since it was last written, and fails, naming the files, when one is missing or wrong.
   - Then makes the served path a link to these weights, in one step, and writes the receipt of the stage C(weights).
     Where the served path is a real folder it stays one.
+  - With O(state=reused), gives files that another revision on the host holds their names in this one, before anything is sent.
   - Brings no bytes; that is a transport's part, such as M(flagos.kunlunxin.rsync_push).
 author:
   - FlagOS contributors (@flagos-ai)
@@ -26,6 +27,11 @@ attributes:
   idempotent:
     support: full
 options:
+  state:
+    description: What is to be settled.
+    type: str
+    choices: [reused, served]
+    default: served
   path:
     description: The folder that is served, or the link to it.
     type: path
@@ -84,9 +90,24 @@ def prove(held):
     return None
 
 
+def reuse(module, held):
+    """Take from other revisions what they have, and end the module."""
+    held.look()
+    taken = sorted(held.elsewhere)
+    if not module.check_mode:
+        held.take_from_elsewhere()
+    module.exit_json(
+        changed=bool(taken),
+        folder=held.folder,
+        actions=["link %s to %s" % (os.path.join(held.folder, path), held.elsewhere[path]) for path in taken],
+        diff={"before_header": held.folder, "after_header": held.folder, "before": "", "after": "".join("%s\n" % path for path in taken)},
+    )
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["reused", "served"], "default": "served"},
             "path": {"type": "path", "required": True},
             "manifest": {"type": "dict", "required": True},
             "state_dir": {"type": "path", "required": True},
@@ -94,6 +115,8 @@ def main():
         supports_check_mode=True,
     )
     held = HostWeights(module.params["path"], module.params["manifest"], module.params["state_dir"])
+    if module.params["state"] == "reused":
+        reuse(module, held)
     if not module.check_mode:
         try:
             problem = prove(held)

@@ -44,6 +44,11 @@ options:
     description: The folder on the host that holds the state of the cluster.
     type: path
     required: true
+  interfaces:
+    description: Interfaces that a swarm may use; RV(swarm) tells of them.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -80,6 +85,41 @@ missing_bytes:
   description: What still has to be stored, in bytes.
   returned: always
   type: int
+elsewhere:
+  description: Of the absent files, those that another revision on this host holds; they are neither sent nor stored again.
+  returned: always
+  type: list
+  elements: str
+revision:
+  description: The name of the revision.
+  returned: always
+  type: str
+  sample: 98ea6e4f216f2fb4
+swarm:
+  description: What a swarm has to know of the host.
+  returned: always
+  type: dict
+  contains:
+    addresses:
+      description: The first address of IPv4 of each of O(interfaces) that has one.
+      type: dict
+    megabits:
+      description: The link's rate of each of O(interfaces), where the kernel knows it.
+      type: dict
+    login:
+      description: The addresses C(client) and C(server) of the ssh connection; none where there is none.
+      type: dict
+    cores:
+      description: Processors.
+      type: int
+    python:
+      description: The interpreter, as wheels name it.
+      type: str
+      sample: cp311
+    machine:
+      description: The architecture.
+      type: str
+      sample: x86_64
 settled:
   description: Whether, the files apart, nothing is left to do; link and receipt are right.
   returned: always
@@ -89,7 +129,7 @@ settled:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _swarm_facts, _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_host import HostWeights
@@ -105,6 +145,7 @@ def main():
             "manifest": {"type": "dict", "required": True},
             "read": {"type": "str", "choices": ["nothing", "unread", "everything"], "default": "nothing"},
             "state_dir": {"type": "path", "required": True},
+            "interfaces": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -141,6 +182,9 @@ def main():
         unread=held.unread,
         wrong=held.wrong,
         missing_bytes=held.missing_bytes(),
+        elsewhere=sorted(held.elsewhere),
+        revision=_weights.revision_name(held.manifest["root"]),
+        swarm=_swarm_facts.read(options["interfaces"]),
         settled=not held.pending(),
     )
 

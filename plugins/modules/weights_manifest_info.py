@@ -9,11 +9,12 @@ module: weights_manifest_info
 short_description: Read a folder of model weights and say what it is
 version_added: 0.1.0
 description:
-  - Makes the manifest of a folder, the size and SHA-256 of every file, and its root, one hash over all of it, which is the identity of the
-    weights.
-  - A file is read once and then only when it changed; O(cache) keeps what was read.
-  - Refuses a folder in which a file is missing or of another size than a publisher's list or the lock says, before it reads any file;
-    then one whose safetensors are not a whole model; then one whose bytes are others than they should be.
+  - Makes the manifest of a folder, the size, SHA-256 and BitTorrent v2 root of every file, and its root, one hash over paths, sizes and
+    SHA-256, which is the identity of the weights.
+  - A file is read once, by as many processes as there are processors, and then only when it changed; O(cache) keeps what was read.
+  - Refuses a folder in which a file is missing or of another size than a publisher's list or the lock says, or whose configuration lacks
+    what the accelerator needs, before it reads any file of weights; then one whose safetensors are not a whole model; then one whose bytes are
+    others than they should be.
   - Hidden files are left out.
 author:
   - FlagOS contributors (@flagos-ai)
@@ -33,14 +34,24 @@ options:
     type: path
     required: true
   published:
-    description: A publisher's list of the files, either a manifest of ours as JSON or the output of C(sha256sum).
+    description:
+      - A publisher's list of the files. It is a manifest of ours as JSON, the output of C(sha256sum), Hugging Face's listing of a
+        repository (C(/api/models/OWNER/NAME/tree/REVISION?recursive=true)) or ModelScope's
+        (C(/api/v1/models/OWNER/NAME/repo/files?Revision=REVISION&Recursive=true)).
+      - Hugging Face tells the SHA-256 of large files only; of the others the size is compared.
     type: path
+  expected_config:
+    description: Keys that the model's C(config.json) must have, such as C(quantization_config) for an accelerator that takes quantized weights.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   pinned:
     description: The manifest that the cluster is pinned to; may be empty.
     type: dict
     default: {}
   cache:
-    description: A file that keeps the hashes of files that were read.
+    description: A file that keeps the hashes of files that were read. What torrents are made of is kept in the folder C(layers) beside it.
     type: path
     required: true
   only_cached:
@@ -75,7 +86,9 @@ manifest:
       description: Size of all files, in bytes.
       type: int
     files:
-      description: The files by path, each with C(size) in bytes and C(sha256) in hex.
+      description:
+        - The files by path, each with C(size) in bytes, and C(sha256) and C(merkle_root) in hex.
+        - The latter is the C(pieces root) of BEP 52, and empty for an empty file.
       type: dict
 read_bytes:
   description: How many bytes were read or, with O(only_cached=true), would have to be, to hash them.
@@ -83,37 +96,32 @@ read_bytes:
   type: int
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _published_list, _weights
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache import StatCache
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_source import WeightsSource
 
 
 def read_manifest(options):
     """What the module returns; WeightsError where the folder is not what it should be."""
     if not options["source"]:
         raise _weights.WeightsError("weights_source is empty", "the folder on the controller that holds the weights")
-    source = os.path.realpath(options["source"])
-    files = _weights.scan(source)
+    source = WeightsSource(options["source"], options["cache"])
     published = _published(options["published"])
     pinned = options["pinned"]
     for expected in (published, pinned.get("files", {})):
-        _weights.compare_sizes(files, expected)
+        _weights.compare_sizes(source.files, expected)
+    _weights.check_config(source.folder, source.files, options["expected_config"])
 
-    cache = StatCache(options["cache"])
-    known = {path: cache.get(os.path.join(source, path), status) for path, status in files.items()}
-    unread = [path for path in sorted(files) if known[path] is None]
-    read_bytes = sum(files[path].st_size for path in unread)
-    if unread:
+    read_bytes = source.unread_bytes()
+    if source.unread:
         if options["only_cached"]:
             return {"read_bytes": read_bytes}
-        _weights.check_model(source, files)
-        _read(source, files, unread, cache, known, read_bytes)
+        _weights.check_model(source.folder, source.files)
+        source.read(Progress(total=read_bytes).report)
 
-    manifest = _weights.manifest_of({path: {"size": files[path].st_size, "sha256": known[path]} for path in files})
+    manifest = source.manifest()
     _weights.compare_hashes(manifest, published)
     if pinned:
         _weights.compare_with_pinned(manifest, pinned)
@@ -125,18 +133,9 @@ def _published(path):
         return {}
     try:
         with open(path, encoding="utf-8") as stream:
-            return _weights.parse_published(stream.read())
+            return _published_list.parse(stream.read())
     except OSError as error:
         raise _weights.WeightsError("%s: %s" % (path, error.strerror), "the publisher's list of files") from error
-
-
-def _read(source, files, unread, cache, known, total):
-    def done(path, sha256):
-        known[path] = sha256
-        cache.put(os.path.join(source, path), files[path], sha256)
-        cache.save()  # each time, so that a run that is killed has lost one file at most
-
-    _weights.hash_files(source, unread, done, Progress(total=total).report)
 
 
 def main():
@@ -144,6 +143,7 @@ def main():
         argument_spec={
             "source": {"type": "path", "required": True},
             "published": {"type": "path"},
+            "expected_config": {"type": "list", "elements": "str", "default": []},
             "pinned": {"type": "dict", "default": {}},
             "cache": {"type": "path", "required": True},
             "only_cached": {"type": "bool", "default": False},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import _convert
-from ._spec import LOCK_FILE, MOST_DEVICES, TOPOLOGY_FILE, ClusterSpec, HostSpec
+from ._spec import LOCK_FILE, MOST_DEVICES, SWARM_PORTS, TOPOLOGY_FILE, ClusterSpec, HostSpec
 from ._values import Gravity, Problems
 
 GROUP = "cluster"
@@ -70,6 +70,8 @@ SETTINGS = (
     _Setting("serve_pipeline_parallel_size", "pipeline_parallel_size", _convert.whole(1, 65536)),
     _Setting("serve_model_name", "model_name", _convert.name),
     _Setting("weights_path", "model_path", _convert.path),
+    _Setting("weights_port", "weights_port", _convert.whole(1024, 65536 - SWARM_PORTS)),
+    _Setting("weights_interfaces", "weights_interfaces", _convert.interfaces),
     _Setting("serve_engine_arguments", "engine_arguments", _convert.engine_arguments),
     _Setting("serve_shm_size", "shm_size", _convert.size),
     _Setting("serve_mounts", "mounts", _convert.mounts),

@@ -15,7 +15,7 @@ from ._orders import Order, Orders, orders
 from ._placement import Rank, host_ranks, node_ranks
 from ._profile import Profile, RankRule
 from ._resolve import Resolved, resolve
-from ._spec import ClusterSpec
+from ._spec import MOST_LANES, ClusterSpec
 from ._values import Problems, Value
 from ._wiring_record import Record
 
@@ -176,6 +176,7 @@ class Plan:
                 "pipeline_parallel_size": resolved.pipeline_parallel_size,
                 "world_size": resolved.world_size,
             },
+            "swarm": {"member_port": spec.weights_port, "source_port": spec.weights_port + MOST_LANES, "most_lanes": MOST_LANES},
             "container": self.container(),
             "before_start": self.before_start,
             "model": {"name": self.model_name, "path": self.model_path},
@@ -216,6 +217,7 @@ class Plan:
             "devices": list(host.devices),
             "device_nodes": [*map(self.profile.node, sorted(host.order.devices)), *self.profile.control_nodes],
             "nics": list(host.order.nics),
+            "swarm_interfaces": list(self.spec.weights_interfaces or dict.fromkeys(host.order.nics)),
             "distances": list(host.order.distances),
             "ranks": [rank.rank for rank in host.ranks],
             "environment": {value.name: value.value for value in host.environment},

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._spec import ClusterSpec
+from ._spec import SWARM_PORTS, ClusterSpec
 from ._values import Gravity, Problems
 
 # ray, doc/source/ray-core/configure.rst: fixed ports of a head, and the range that workers listen on. The port of the head's
@@ -39,3 +39,23 @@ def check(spec: ClusterSpec, problems: Problems) -> None:
                 Gravity.WHOLE_CLUSTER, "cluster", variable, f"{port}, the port of {user}", "a port of its own", f"choose another {variable}"
             )
         taken.setdefault(port, _VARIABLES[purpose])
+    _check_swarm(spec, taken, problems)
+
+
+def _check_swarm(spec: ClusterSpec, taken: dict[int, str], problems: Problems) -> None:
+    """The lanes' ports must be free of all others: a service may be up while the next weights arrive."""
+    if "weights_port" in problems.unreadable:
+        return
+    last = spec.weights_port + SWARM_PORTS - 1
+    clash = next((port for port in sorted(taken) if spec.weights_port <= port <= last), None)
+    ray = next(((low, user) for low, high, user in RAY if low <= last and spec.weights_port <= high), None)
+    if clash is not None or ray is not None:
+        user = taken[clash] if clash is not None else ray[1] if ray else ""
+        problems.add(
+            Gravity.WHOLE_CLUSTER,
+            "cluster",
+            "weights_port",
+            f"{spec.weights_port} to {last}, among them the port of {user}",
+            f"{SWARM_PORTS} ports of its own",
+            "choose another weights_port",
+        )

@@ -9,6 +9,9 @@ from typing import Any
 
 MASTER_PORT = 29500
 MOST_DEVICES = 16  # of one host
+# Lanes of the swarm that a host may have; each takes a port where weights arrive, and one more where they come from.
+MOST_LANES = 16
+SWARM_PORTS = 2 * MOST_LANES
 LOCK_FILE = "cluster.lock.yml"
 TOPOLOGY_FILE = "cluster.topology.json"
 
@@ -82,6 +85,8 @@ class ClusterSpec:
     ssh_port: int = 2222
     master_port: int = MASTER_PORT
     api_port: int = 8000
+    weights_port: int = 6900
+    weights_interfaces: tuple[str, ...] | None = None
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
     model_name: str | None = None

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""What the swarm has to know of a host: its addresses, how fast they are, how many cores it has, and what could run libtorrent there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _login, _network_parsers
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
+
+
+def read(interfaces, tree=None):
+    """The facts.
+
+    :param interfaces: names of the interfaces that the swarm may use.
+    :returns: dict of ``addresses`` (the first of IPv4, by interface; an interface without one is missing), ``megabits`` (link rate by
+        interface, where the kernel knows it), ``login`` (``client`` and ``server`` address of the ssh connection, or None), ``cores``,
+        ``python`` (tag of the interpreter, as wheels name it) and ``machine`` (``x86_64``, ``aarch64``).
+    """
+    tree = tree or HostTree()
+    found, _unread = _network_parsers.parse_addresses(tree.command("ip", "-o", "address", "show") or "")
+    addresses = {}
+    for name in interfaces:
+        for entry in found.get(name, ()):
+            if ":" not in entry["address"] and entry["scope"] == "global":
+                addresses.setdefault(name, entry["address"])
+    login = _login.login(tree, os.getpid(), found)
+    return {
+        "addresses": addresses,
+        "megabits": {name: rate for name, rate in ((name, _megabits(tree, name)) for name in interfaces) if rate},
+        "login": {"client": login.client.split()[0], "server": login.server} if login else None,
+        "cores": os.cpu_count() or 1,
+        "python": "cp%d%d" % sys.version_info[:2],
+        "machine": platform.machine(),
+    }
+
+
+def _megabits(tree, interface):
+    """The link's rate; None where the kernel does not know one (Documentation/ABI/testing/sysfs-class-net, ``speed``)."""
+    text = (tree.text("/sys/class/net/%s/speed" % interface) or "").strip()
+    return int(text) if text.isdigit() and int(text) else None

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""One lane of the swarm: one torrent, one session, one process, from the first look at the disk until nobody needs it any more.
+
+Three things that libtorrent says are not what they seem, each met on a machine: "seeding" is not "on the disk", progress 1.0 may stand
+beside a disk that is full, and what a session wrote down of its own progress is believed without a look at the files. So a lane is whole
+only when libtorrent has acknowledged that its cache is flushed, no file reported an error, and every file was synchronised and has its
+size; and its notes count only while the machine that wrote them has not been restarted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import libtorrent
+
+from . import _merkle, _swarm_pieces, _swarm_settings
+from ._swarm_state import CHECKING, COMPLETE, FLUSHING, RECEIVING
+
+TICK_SECONDS = 0.5
+OWN_SHARE, OTHER_SHARES = 7, 4  # libtorrent's highest and usual priorities
+SAVE_SECONDS = 2.0  # what a lane that is killed may have to fetch again
+
+
+class LaneError(Exception):
+    """A lane cannot go on.
+
+    :ivar path: the file below the lane's folder; empty where it is about none.
+    :ivar reason: in words.
+    """
+
+    def __init__(self, path, reason):
+        super().__init__("%s: %s" % (path, reason) if path else reason)
+        self.path = path
+        self.reason = reason
+
+
+class Lane(object):
+    """A lane as its configuration says; :meth:`run` ends when it is no longer needed.
+
+    :param config: see ``_swarm_program``.
+    :param state: a ``_swarm_state.LaneState``.
+    """
+
+    def __init__(self, config, state):
+        self.config = config
+        self.state = state
+        self.torrent = libtorrent.torrent_info(config["torrent"])
+        with open(config["torrent"], "rb") as stream:
+            self._layers = libtorrent.bdecode(stream.read()).get(b"piece layers", {})
+        self.files = _swarm_pieces.files_of(self.torrent)
+        self.wanted = sum(entry.size for entry in self.files)
+        self.source = config["complete"] == "everything"
+        self.session = None
+        self.handle = None
+        self.whole = False
+        self.failed_pieces = 0
+        self._saved = 0.0
+        self._needed = time.monotonic()
+        self._peers = {address.rpartition(":")[0]: address for address in config["peers"]}
+        self._dialled = {}
+
+    def run(self, stopped):
+        """Take part until ``stopped()`` is true or nobody has needed the lane for its time.
+
+        :raises LaneError: when a file cannot be read or written, or an address cannot be bound.
+        """
+        self._open()
+        self._add()
+        try:
+            while not stopped():
+                self.session.wait_for_alert(int(TICK_SECONDS * 1000))
+                self._hear()
+                self._dial()
+                self._tell()
+                if not self.whole and self.handle.status().is_seeding:
+                    self._finish()
+                if self._idle():
+                    return
+        finally:
+            self._save_last()
+
+    # --- Beginning
+
+    def _open(self):
+        members = len(self._peers)
+        params = libtorrent.session_params()
+        params.settings = dict(
+            _swarm_settings.settings(self.config["listen"], members, self.wanted),
+            alert_mask=libtorrent.alert.category_t.error_notification
+            | libtorrent.alert.category_t.storage_notification
+            | libtorrent.alert.category_t.status_notification,
+            **self.config.get("settings", {}),
+        )
+        self.session = libtorrent.session(params)
+        self.session.set_ip_filter(_only(self.config["allow"]))
+
+    def _add(self):
+        params = self._resumed() or libtorrent.add_torrent_params()
+        params.ti = self.torrent
+        params.save_path = self._save_path()
+        params.flags |= libtorrent.torrent_flags.apply_ip_filter
+        params.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
+        if self.source:
+            # Each piece is hashed before it is first sent, so that a file which changed since is named here and not suspected there.
+            params.flags |= libtorrent.torrent_flags.seed_mode
+            self._expect_whole()
+        else:
+            resumed = list(params.have_pieces) if params.have_pieces else None
+            if resumed is not None and len(resumed) != self.torrent.num_pieces():
+                resumed = None
+            have = _swarm_pieces.known(self.files, self.torrent.num_pieces(), set(self.config["complete"]), resumed, self._check)
+            params.have_pieces = have
+            params.flags |= libtorrent.torrent_flags.no_verify_files
+            self._make_empty_files()
+            params.piece_priorities = self._priorities(have)
+        self.handle = self.session.add_torrent(params)
+
+    def _priorities(self, have):
+        """Which pieces this host asks for first: a share of its own, so that the hosts begin with different ones and exchange them."""
+        own = self.config["listen"][0].rpartition(":")[0] if self.config["listen"] else ""
+        hosts = sorted(set(self._peers) | {own})
+        share = hosts.index(own)
+        return [OWN_SHARE if piece % len(hosts) == share else OTHER_SHARES for piece in range(len(have))]
+
+    def _save_path(self):
+        """libtorrent calls the folder as the torrent does, but takes a torrent of one file in no folder for that file."""
+        if [entry.path for entry in self.files] == [self.torrent.files().file_path(0)]:
+            return self.config["folder"]
+        return self.state.view(self.torrent.name(), self.config["folder"])
+
+    def _resumed(self):
+        """What the lane wrote down when it last ran, unless the machine was restarted since."""
+        data = None if self.source else self.state.resume()
+        if data is None:
+            return None
+        try:
+            return libtorrent.read_resume_data(data)
+        except RuntimeError:  # cut or of another version: the files themselves are looked at
+            return None
+
+    def _expect_whole(self):
+        for entry in self.files:
+            size = self._size(entry)
+            if size != entry.size:
+                raise LaneError(entry.path, "%s, expected %d bytes" % ("missing" if size is None else "%d bytes" % size, entry.size))
+
+    def _make_empty_files(self):
+        """libtorrent makes no file that has no piece."""
+        for entry in self.files:
+            if not entry.pieces and self._size(entry) != 0:
+                path = self._path(entry)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb"):
+                    pass
+
+    def _check(self, entry):
+        """The pieces of a file that nobody knows about, by reading it."""
+        try:
+            status = os.stat(self._path(entry))
+        except OSError:
+            return [False] * entry.pieces
+        if not status.st_blocks or not entry.pieces:
+            return [False] * entry.pieces
+        self.state.tell(CHECKING, file=entry.path)
+        wanted = self._piece_hashes(entry)
+        found = _swarm_pieces.piece_hashes(self._path(entry), entry.size, self.torrent.piece_length())
+        return [position < len(found) and found[position] == digest for position, digest in enumerate(wanted)]
+
+    # --- Going on
+
+    def _hear(self):
+        for alert in self.session.pop_alerts():
+            if isinstance(alert, libtorrent.save_resume_data_alert):
+                self.state.save_resume(libtorrent.write_resume_data_buf(alert.params))
+            elif isinstance(alert, libtorrent.file_error_alert):
+                raise LaneError(self._below(alert.filename()), alert.error.message())
+            elif isinstance(alert, libtorrent.torrent_error_alert):
+                raise LaneError("", alert.error.message())
+            elif isinstance(alert, libtorrent.listen_failed_alert):
+                raise LaneError("", "%s:%d: %s" % (alert.address, alert.port, alert.error.message()))
+            elif isinstance(alert, libtorrent.hash_failed_alert):
+                self.failed_pieces += 1
+
+    def _dial(self):
+        """Connect to the peers that are not connected."""
+        now = time.monotonic()
+        connected = {peer.ip[0] for peer in self.handle.get_peer_info()}
+        for address, endpoint in self._peers.items():
+            if address not in connected and now - self._dialled.get(address, -60.0) >= _swarm_settings.RECONNECT_SECONDS:
+                self._dialled[address] = now
+                self.handle.connect_peer((address, int(endpoint.rpartition(":")[2])))
+
+    def _tell(self):
+        status = self.handle.status()
+        if self.source and status.state == libtorrent.torrent_status.downloading:
+            # It found a wrong piece, read everything anew, and now would like to have the right ones.
+            raise LaneError(next(iter(self._incomplete()), ""), "it changed since it was hashed")
+        done = min(self.wanted, status.total_wanted_done)
+        phase = COMPLETE if self.whole else RECEIVING
+        peers = {
+            peer.ip[0]: {"progress": round(peer.progress, 4), "down": peer.payload_down_speed, "up": peer.payload_up_speed}
+            for peer in self.handle.get_peer_info()
+            if not peer.flags & (peer.connecting | peer.handshake)
+        }
+        self.state.tell(
+            phase,
+            wanted_bytes=self.wanted,
+            done_bytes=self.wanted if self.whole else done,
+            received_bytes=status.total_payload_download,
+            sent_bytes=status.total_payload_upload,
+            wasted_bytes=status.total_redundant_bytes + status.total_failed_bytes,
+            failed_pieces=self.failed_pieces,
+            rate=status.download_payload_rate,
+            peers=peers,
+            files={} if self.whole else self._incomplete(),
+        )
+        if any(peer["progress"] < 1 for peer in peers.values()) or not self.whole:
+            self._needed = time.monotonic()
+        if not self.whole and time.monotonic() - self._saved >= SAVE_SECONDS:
+            self._saved = time.monotonic()
+            self.handle.save_resume_data(libtorrent.torrent_handle.flush_disk_cache)
+
+    def _incomplete(self):
+        progress = self.handle.file_progress(libtorrent.file_progress_flags_t.piece_granularity)
+        storage = self.torrent.files()
+        sizes = {}
+        for index in range(storage.num_files()):
+            if not storage.file_flags(index) & storage.flag_pad_file and progress[index] < storage.file_size(index):
+                sizes[self._below(storage.file_path(index))] = progress[index]
+        return sizes
+
+    def _finish(self):
+        """Every piece has arrived; see that every piece is on the disk."""
+        if not self.source:
+            self.state.tell(FLUSHING)
+            self.handle.flush_cache()
+            self._await(libtorrent.cache_flushed_alert)
+            for entry in self.files:
+                with open(self._path(entry), "rb") as stream:
+                    os.fsync(stream.fileno())
+                    size = os.fstat(stream.fileno()).st_size
+                if size != entry.size:
+                    raise LaneError(entry.path, "%d bytes on the disk, expected %d" % (size, entry.size))
+        self.whole = True
+        self._tell()
+
+    def _await(self, kind, seconds=3600.0):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.session.wait_for_alert(int(TICK_SECONDS * 1000))
+            for alert in self.session.pop_alerts():
+                if isinstance(alert, libtorrent.file_error_alert):
+                    raise LaneError(self._below(alert.filename()), alert.error.message())
+                if isinstance(alert, kind):
+                    return alert
+        raise LaneError("", "the disk took longer than %d seconds" % seconds)
+
+    def _idle(self):
+        return time.monotonic() - self._needed > self.config["linger_seconds"]
+
+    def _save_last(self):
+        """What is known at the end, so that the next run goes on from here."""
+        if self.source or self.handle is None or self.whole:
+            return
+        self.session.pause()
+        self.handle.save_resume_data(libtorrent.torrent_handle.flush_disk_cache)
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            self.session.wait_for_alert(int(TICK_SECONDS * 1000))
+            for alert in self.session.pop_alerts():
+                if isinstance(alert, libtorrent.save_resume_data_alert):
+                    self.state.save_resume(libtorrent.write_resume_data_buf(alert.params))
+                    return
+                if isinstance(alert, libtorrent.save_resume_data_failed_alert):
+                    return
+
+    # --- Small things
+
+    def _path(self, entry):
+        return os.path.join(self.config["folder"], entry.path)
+
+    def _below(self, path):
+        """A path as libtorrent tells it, below the lane's folder."""
+        inside = self.torrent.name() + os.sep
+        for prefix in (os.path.join(self.state.view_folder, inside), inside, self.config["folder"] + os.sep):
+            if path.startswith(prefix):
+                return path[len(prefix) :]
+        return path
+
+    def _size(self, entry):
+        try:
+            return os.stat(self._path(entry)).st_size
+        except OSError:
+            return None
+
+    def _piece_hashes(self, entry):
+        """What the torrent says of a file's pieces."""
+        storage = self.torrent.files()
+        root = storage.root(storage.file_index_at_piece(entry.first)).to_bytes()
+        layer = self._layers.get(root, root)  # a file of one piece has no layer: its root is its piece's hash
+        return _merkle.split(layer)
+
+
+def _only(addresses):
+    """A filter that lets nobody in but these addresses."""
+    rules = libtorrent.ip_filter()
+    blocked = 1
+    rules.add_rule("0.0.0.0", "255.255.255.255", blocked)  # noqa: S104 - nobody
+    rules.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", blocked)
+    for address in addresses:
+        rules.add_rule(address, address, 0)
+    return rules

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""The lanes of one machine: their files, and starting and ending them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _swarm_engine, _swarm_state, _swarm_units
+
+FOLDER = "weights"
+PROGRAM = "swarm.pyz"
+
+
+class Lanes(object):
+    """What one machine has of the swarm for one revision.
+
+    :param state_dir: the folder with the machine's state.
+    :param revision: the name of the revision.
+    :param part: ``member`` where weights arrive, ``source`` where they come from.
+    :param count: how many lanes.
+    """
+
+    def __init__(self, state_dir, revision, part, count):
+        self.base = os.path.join(state_dir, FOLDER)
+        self.folder = os.path.join(self.base, revision)
+        self.names = ["%s-%d" % (part, lane) for lane in range(count)]
+        self.units = _swarm_units.units()
+
+    def statuses(self):
+        """What each lane last told."""
+        return [_swarm_state.read_status(os.path.join(self.folder, name)) for name in self.names]
+
+    def active(self):
+        """Whether each lane runs."""
+        return [self.units.active(name, self._config(name)) for name in self.names]
+
+    def start(self, program, wheel, torrents, options, seconds):
+        """Start the lanes that do not run as they should; one that does is left alone, whoever started it.
+
+        :param program: the lanes' program.
+        :param wheel: libtorrent's wheel; empty where the interpreter has it.
+        :param torrents: of each lane.
+        :param options: of each lane, see ``_swarm_program``.
+        :param seconds: after which a lane is ended whatever it does.
+        :returns: names of those that were started.
+        """
+        os.makedirs(self.folder, mode=0o755, exist_ok=True)
+        owner, started = self.units.owner(), []
+        environment = {"PYTHONPATH": _swarm_engine.unpack(wheel, os.path.join(self.base, "engine"))} if wheel else {}
+        os.chown(self.folder, *owner)
+        new_program = _write(os.path.join(self.folder, PROGRAM), program)
+        for name, torrent, own in zip(self.names, torrents, options):  # noqa: B905 - zip has no strict in 3.8
+            config = dict(own, torrent=os.path.join(self.folder, name + ".torrent"), state=os.path.join(self.folder, name))
+            news = _write(config["torrent"], torrent)
+            news = _write(self._config(name), json.dumps(config, sort_keys=True).encode("utf-8")) or news
+            active = self.units.active(name, self._config(name))
+            if active and not news and not new_program:
+                continue
+            if active:
+                self.units.stop(name, self._config(name))
+            self._forget_status(name)
+            command = _swarm_units.command(os.path.join(self.folder, PROGRAM), self._config(name))
+            writable = [self.folder] if config["complete"] == "everything" else [self.folder, config["folder"]]
+            self.units.start(name, command, environment, writable, seconds)
+            started.append(name)
+        return started
+
+    def stop(self):
+        """End the lanes, which note what they have."""
+        for name in self.names:
+            self.units.stop(name, self._config(name))
+
+    def clear(self):
+        """Take away what the lanes needed to go on."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _config(self, name):
+        return os.path.join(self.folder, name + ".json")
+
+    def _forget_status(self, name):
+        """What a lane told before it was started anew is no news of this one."""
+        path = os.path.join(self.folder, name + ".status.json")
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+def decoded(torrents):
+    """The torrents of a module's option, in the order of their lanes."""
+    return [base64.b64decode(entry["torrent"]) for entry in sorted(torrents, key=lambda entry: entry["lane"])]
+
+
+def _write(path, data):
+    """Write a file unless it already says the same; returns whether it did not."""
+    try:
+        with open(path, "rb") as stream:
+            if stream.read() == data:
+                return False
+    except OSError:
+        pass
+    temporary = path + ".new"
+    with open(temporary, "wb") as stream:
+        stream.write(data)
+    os.chmod(temporary, 0o644)
+    os.rename(temporary, path)
+    return True

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""How a lane of the swarm is set up: what libtorrent is told, as plain data.
+
+The names are libtorrent's own (https://www.libtorrent.org/reference-Settings.html). A lane serves machines of one owner on one
+network, which nobody has to be fair to, so everything that finds, invites or favours strangers is off.
+"""
+
+from __future__ import annotations
+
+MIB = 2**20
+# Between two attempts to reach a peer, in seconds; a host may come back at any time.
+RECONNECT_SECONDS = 1
+
+
+BLOCK = 2**14  # what is asked for at once, by BitTorrent
+# What hosts have asked for and not received is lost to them when another host's copy of it arrives first, so it is kept to this share of the
+# whole; more than the upper bound fills no link, less than the lower one starves it.
+_IN_FLIGHT = 0.002
+_FEWEST, _MOST = 8, 500
+
+
+def queue_length(total_bytes, receivers):
+    """How many blocks a host may have asked of another at once.
+
+    :param total_bytes: of the lane.
+    :param receivers: how many hosts it goes to.
+    """
+    return int(max(_FEWEST, min(_MOST, total_bytes * _IN_FLIGHT / max(1, receivers) / BLOCK)))
+
+
+def settings(listen, members, total_bytes):
+    """The settings of one session.
+
+    :param listen: the ``address:port`` that it is bound to; without any it only reaches out.
+    :param members: how many others there are.
+    :param total_bytes: of the lane.
+    :returns: dict for ``libtorrent.session``.
+    """
+    queue = queue_length(total_bytes, members)
+    return {
+        "user_agent": "flagos-kunlunxin",
+        "listen_interfaces": ",".join(listen),
+        # The others know this host by the first address, so its own connections leave from there.
+        "outgoing_interfaces": listen[0].rpartition(":")[0] if listen else "",
+        # Nobody is looked for: the peers are told.
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_ip_notifier": False,
+        "enable_incoming_utp": False,
+        "enable_outgoing_utp": False,
+        "in_enc_policy": 2,  # obfuscation keeps nobody out and costs CPU
+        "out_enc_policy": 2,
+        "listen_system_port_fallback": False,
+        "max_retry_port_bind": 0,  # a port that is taken is an error, not a reason to take the next
+        # Everybody is connected to everybody and never left waiting.
+        "connections_limit": 2 * members + 20,
+        "unchoke_slots_limit": -1,
+        "torrent_connect_boost": members + 1,
+        "connection_speed": members + 10,
+        "smooth_connects": False,
+        "min_reconnect_time": RECONNECT_SECONDS,
+        "max_failcount": 1_000_000,
+        "peer_turnover": 0,
+        "close_redundant_connections": False,
+        "seeding_outgoing_connections": True,
+        # Two hosts that ask the source for the same piece are the loss of a swarm. The one who is asked has the last word on the queue; and
+        # without the third, libtorrent asks for up to 8 MiB of one peer, whatever the queue (src/request_blocks.cpp).
+        "request_queue_time": 3,
+        "max_out_request_queue": queue,
+        "max_allowed_in_request_queue": queue,
+        "whole_pieces_threshold": 0,
+        "send_buffer_low_watermark": MIB,
+        "send_buffer_watermark": 16 * MIB,
+        "max_queued_disk_bytes": 64 * MIB,
+        "aio_threads": 4,
+        "hashing_threads": 2,
+        "file_pool_size": 400,
+        "no_atime_storage": True,
+        "alert_queue_size": 20000,
+        "ssrf_mitigation": False,
+        "allow_multiple_connections_per_ip": False,
+        "peer_timeout": 20,
+        "inactivity_timeout": 60,
+    }

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT OR GPL-3.0-or-later
+"""Who takes part in the swarm, on which addresses and with how many lanes. A pure function of the plan and of what the hosts told.
+
+A lane is one process on each host with a torrent of its own, for one process of libtorrent has one thread for the network. Lane *k* takes a
+host's *k*-th interface, over and over, and the same one on every host: rails need not reach each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
+
+Data = Mapping[str, Any]
+
+# A lane keeps about one core busy at 0.3 GB/s in and as much out (measured with libtorrent 2.0.11 on a core with SHA-NI), and its disk
+# threads another; the host has other things to do.
+CORES_OF_A_LANE = 4
+# Less than this is not worth another process.
+LEAST_OF_A_LANE = 2**30
+
+
+class SwarmError(ValueError):
+    """A host that cannot take part; the text is a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOf:
+    """One host's part of one lane.
+
+    :ivar listen: addresses with port that it is bound to.
+    :ivar peers: addresses with port of the others.
+    :ivar allow: addresses that may have anything.
+    """
+
+    listen: list[str] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)
+    allow: list[str] = field(default_factory=list)
+
+
+def lane_count(told: Mapping[str, Data], manifest: Data, wanted: int, most: int) -> int:
+    """How many lanes: what the smallest host can carry, unless the operator says it.
+
+    :param told: facts of each host, as ``_swarm_facts.read`` returns them.
+    :param wanted: the operator's number; 0 leaves it to the hosts.
+    """
+    files = sum(1 for entry in manifest["files"].values() if entry["size"])
+    cores = min((facts["cores"] for facts in told.values()), default=1)
+    fitting = wanted or min(cores // CORES_OF_A_LANE, manifest["bytes"] // LEAST_OF_A_LANE)
+    return max(1, min(fitting, files, most))
+
+
+def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], lanes: int) -> dict[str, Any]:
+    """Everybody's part.
+
+    :param told: facts of the hosts that take part, as ``_swarm_facts.read`` returns them.
+    :param reached: the address by which the controller reaches each of them.
+    :returns: ``members``, by host, and ``source``, the controller's; each a list of :class:`LaneOf` as dicts, one for each lane.
+    :raises SwarmError: when a host has no address on an interface that it should use.
+    """
+    interfaces = {host["name"]: host["swarm_interfaces"] for host in plan["hosts"]}
+    port = plan["swarm"]["member_port"]
+    members: dict[str, list[dict[str, Any]]] = {host: [] for host in told}
+    source = []
+    for lane in range(lanes):
+        own = {host: _address(host, interfaces[host], told[host], lane) for host in told}
+        for host, facts in told.items():
+            others = [address for other, address in own.items() if other != host]
+            login = facts["login"] or {}
+            listen = list(dict.fromkeys([own[host], login.get("server") or reached[host]]))
+            members[host].append(
+                asdict(
+                    LaneOf(
+                        listen=_with_port(listen, port + lane),
+                        peers=_with_port(others, port + lane),
+                        allow=[*others, login.get("client") or "127.0.0.1"],
+                    )
+                )
+            )
+        reachable = [reached[host] for host in told]
+        source.append(asdict(LaneOf(peers=_with_port(reachable, port + lane), allow=reachable)))
+    return {"members": members, "source": source}
+
+
+def _address(host: str, interfaces: Sequence[str], facts: Data, lane: int) -> str:
+    interface = interfaces[lane % len(interfaces)]
+    address = facts["addresses"].get(interface)
+    if address is None:
+        raise SwarmError(
+            str(
+                Finding(
+                    host,
+                    "network for the weights",
+                    f"no IPv4 address on {interface}",
+                    f"one on each of {', '.join(interfaces)}",
+                    "run rdma.yml, which prepares the rails, or set weights_interfaces to those that have one",
+                )
+            )
+        )
+    return str(address)
+
+
+def _with_port(addresses: Sequence[str], port: int) -> list[str]:
+    return [f"{address}:{port}" for address in addresses]
+
+
+def summary(told: Mapping[str, Data], received: Mapping[str, Data], sent_by_source: int, size: int) -> str:
+    """What the swarm did, in one line, against what the slowest link would have taken for one copy.
+
+    :param told: facts of the hosts, as ``_swarm_facts.read`` returns them.
+    :param received: what ``weights_swarm_wait`` returned of each host that received something.
+    :param sent_by_source: bytes.
+    :param size: of the weights, in bytes.
+    """
+    if not received:
+        return "nothing had to be sent"
+    seconds = max(one["seconds"] for one in received.values())
+    most = max(one["bytes"] for one in received.values())
+    line = f"{len(received)} hosts in {seconds:.0f} s, at most {_amount(most)} each; the source sent {sent_by_source / size:.2f} copies"
+    rates = [sum(one["megabits"].values()) for one in told.values() if one["megabits"]]
+    if len(rates) == len(told) and seconds and most:
+        floor = most * 8 / (min(rates) * 1e6)
+        line += f"; at {min(rates) / 1000:g} Gbit/s one copy takes {floor:.1f} s, so this took {seconds / floor:.2f} times as long"
+    return line
+
+
+def _amount(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
