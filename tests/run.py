@@ -49,10 +49,11 @@ SCENARIOS_BEFORE = (
     "image",
     "image_archive",
     "weights",
+    "weights_rsync_tree",
     "lock",
 )
 SCENARIOS_SERVING = ("serve", "verify")
-SCENARIOS_ONLY_FULL = ("lab", "driver")
+SCENARIOS_ONLY_FULL = ("lab", "driver", "weights_rsync_tree")
 # They take the sshd of the lab's serving image where the machine has none.
 ENROL = "tests/unit/enrol"
 # The example of P800 machines on simulated hosts: ends with hosts that are not the lab's inventory's.

@@ -5,19 +5,26 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._swarm import SwarmError, arrange, lane_count, summary
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._swarm import CONTROLLER, SwarmError, arrange, lane_count, summary
 
 
-def swarm(plan: Mapping[str, Any], held: Mapping[str, Any], reached: Mapping[str, str], manifest: Mapping[str, Any], lanes: int = 0) -> Any:
+def swarm(
+    plan: Mapping[str, Any],
+    held: Mapping[str, Any],
+    reached: Mapping[str, str],
+    manifest: Mapping[str, Any],
+    sources: Sequence[str] = (CONTROLLER,),
+    lanes: int = 0,
+) -> Any:
     """Who takes part in the swarm, and how."""
     told = {host: one["swarm"] for host, one in held.items()}
     count = lane_count(told, manifest, int(lanes), plan["swarm"]["most_lanes"])
     try:
-        found = arrange(plan, told, {host: socket.gethostbyname(reached.get(host) or host) for host in told}, count)
+        found = arrange(plan, told, {host: socket.gethostbyname(reached.get(host) or host) for host in told}, sources, count)
     except SwarmError as error:
         raise AnsibleFilterError(str(error)) from error
     except OSError as error:

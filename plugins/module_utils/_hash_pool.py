@@ -17,10 +17,11 @@ import os
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _merkle
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._file_hash import ChangedError, read_blocks
 
-# A multiple of every piece but the largest; beyond the processor's cache the two hashes would both wait for memory.
-_BLOCK = 2**20
+# Small enough to stay in a core's own cache, where the second hash finds it.
+_BLOCK = 2**18
 # With two threads each block costs a handover, so it is larger.
 _BLOCK_OF_TWO = 2**22
+_REPORT = 2**24  # bytes; a message costs as much as hashing 20 KiB
 _MOST_WORKERS = 32
 
 Hashes = collections.namedtuple("Hashes", ["sha256", "merkle_root", "layer"])
@@ -133,15 +134,27 @@ def _work(pipe, inherited):
         other.close()  # else an end that we hold would keep the pipe of a sibling open
     try:
         while True:
-            job = pipe.recv()
-            try:
-                answer = "hashes", tuple(hashes_of(*job[:2], read=lambda count: pipe.send(("read", count)), two_threads=job.two_threads))
-            except ChangedError:
-                answer = "changed", None
-            except (EOFError, BrokenPipeError):
-                return
-            except OSError as error:
-                answer = "failed", (error.errno, error.strerror or str(error))
-            pipe.send(answer)
+            _do(pipe.recv(), pipe)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _do(job, pipe):
+    unsaid = [0]
+
+    def read(count):
+        unsaid[0] += count
+        if unsaid[0] >= _REPORT:
+            pipe.send(("read", unsaid[0]))
+            unsaid[0] = 0
+
+    try:
+        answer = "hashes", tuple(hashes_of(job.path, job.stamp, read, job.two_threads))
+    except ChangedError:
+        answer = "changed", None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        answer = "failed", (error.errno, error.strerror or str(error))
+    pipe.send(("read", unsaid[0]))
+    pipe.send(answer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR GPL-3.0-or-later
-"""How files go from the controller to one host by rsync: the command line, its run, its progress and its errors."""
+"""How files go from the controller to one host, or from host to host, by rsync: the command line, its run, its progress and its errors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ _SENT = re.compile(r"^[<>]f")
 # Exit codes that say more than the last line of the errors does (rsync(1), EXIT VALUES).
 _EXIT = {30: "no byte moved for too long", 35: "no answer from the host"}
 _STALL_SECONDS = 300
+_CONNECT_SECONDS = 30
+# What a daemon of ours calls the folder that it gives from, and whom it lets in.
+MODULE = "weights"
+USER = "weights"
 
 
 def command(source, destination, remote="", shell="", become="", compare_content=False):
@@ -34,13 +38,27 @@ def command(source, destination, remote="", shell="", become="", compare_content
     """
     prefix = become + " " if become else ""
     receiver = "%smkdir -p -- %s && %srsync" % (prefix, shlex.quote(destination), prefix)
-    options = ["--files-from=-", "--from0", "--copy-links", "--times", "--perms", "--chmod=Du=rwx,Dgo=rx,Fu=rw,Fgo=r"]
-    options += ["--inplace", "--partial", "--info=progress2", "--itemize-changes", "--timeout=%d" % _STALL_SECONDS]
-    if compare_content:
-        options.append("--checksum")
+    options = _options(compare_content)
     if remote:
         options += ["--protect-args", "--rsh=" + shell, "--rsync-path=" + receiver]
     return ["rsync", *options, source.rstrip("/") + "/", (remote + ":" if remote else "") + destination.rstrip("/") + "/"]
+
+
+def pull_command(address, port, own_address, destination, compare_content=False):
+    """The command that takes files from a daemon of ours, named, kept and continued as by :func:`command`.
+
+    :param address: where the daemon listens.
+    :param own_address: where to connect from.
+    :param destination: folder on this machine, which must be there.
+    """
+    options = [*_options(compare_content), "--contimeout=%d" % _CONNECT_SECONDS, "--address=" + own_address]
+    return ["rsync", *options, "rsync://%s@%s:%d/%s/" % (USER, address, port, MODULE), destination.rstrip("/") + "/"]
+
+
+def _options(compare_content):
+    options = ["--files-from=-", "--from0", "--copy-links", "--times", "--perms", "--chmod=Du=rwx,Dgo=rx,Fu=rw,Fgo=r"]
+    options += ["--inplace", "--partial", "--info=progress2", "--itemize-changes", "--timeout=%d" % _STALL_SECONDS]
+    return [*options, "--checksum"] if compare_content else options
 
 
 def sent_bytes(line):
@@ -68,25 +86,28 @@ def lacks_rsync(code, errors):
     return code == 127 and not re.search(r": (command )?not found", errors)  # else another program is missing there
 
 
-def run(command_line, files, report):
-    """Run a command made by :func:`command`.
+def run(command_line, files, report, note="sending", secret=""):
+    """Run a command made by :func:`command` or :func:`pull_command`.
 
     :param files: the names of the files to send.
     :param report: called with (bytes sent so far, a note).
+    :param note: that note.
+    :param secret: that the daemon asks for; only the environment of rsync has it, which nobody else can read.
     :returns: (exit code, number of files sent, text of the errors).
     """
     # Errors go to a file: a pipe that nobody reads while progress is read would fill up and stop rsync.
+    environment = dict(os.environ, RSYNC_PASSWORD=secret) if secret else None
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        with subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process:
+        with subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment) as process:
             with contextlib.suppress(BrokenPipeError):  # rsync ended early and says why
                 process.stdin.write(b"".join(os.fsencode(name) + b"\0" for name in files))
                 process.stdin.close()
-            sent = _watch(process.stdout, report)
+            sent = _watch(process.stdout, report, note)
         errors.seek(0)
         return process.returncode, sent, errors.read()
 
 
-def _watch(output, report):
+def _watch(output, report, note):
     """Read rsync's output to its end, report the progress, count the files."""
     sent, rest = 0, b""
     while True:
@@ -99,5 +120,5 @@ def _watch(output, report):
             text = line.decode("utf-8", "replace")
             done = sent_bytes(text)
             if done is not None:
-                report(done, "sending")
+                report(done, note)
             sent += is_file_sent(text)

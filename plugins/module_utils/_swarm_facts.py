@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _login, _network_parsers
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _login, _network_parsers, _swarm_wheels
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 
 
@@ -16,8 +14,8 @@ def read(interfaces, tree=None):
 
     :param interfaces: names of the interfaces that the swarm may use.
     :returns: dict of ``addresses`` (the first of IPv4, by interface; an interface without one is missing), ``megabits`` (link rate by
-        interface, where the kernel knows it), ``login`` (``client`` and ``server`` address of the ssh connection, or None), ``cores``,
-        ``python`` (tag of the interpreter, as wheels name it) and ``machine`` (``x86_64``, ``aarch64``).
+        interface, where the kernel knows it), ``login`` (``client`` and ``server`` address of the ssh connection, or None), ``cores``
+        and ``kind`` (what wheels are made for, ``cp311-x86_64``).
     """
     tree = tree or HostTree()
     found, _unread = _network_parsers.parse_addresses(tree.command("ip", "-o", "address", "show") or "")
@@ -32,8 +30,7 @@ def read(interfaces, tree=None):
         "megabits": {name: rate for name, rate in ((name, _megabits(tree, name)) for name in interfaces) if rate},
         "login": {"client": login.client.split()[0], "server": login.server} if login else None,
         "cores": os.cpu_count() or 1,
-        "python": "cp%d%d" % sys.version_info[:2],
-        "machine": platform.machine(),
+        "kind": _swarm_wheels.kind_of_this(),
     }
 
 

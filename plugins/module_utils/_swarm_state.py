@@ -44,12 +44,15 @@ class LaneState(object):
         self._told = {}
         self._written = float("-inf")
 
-    def tell(self, phase, **figures):
-        """Say how far the lane is; what is not given stays as it was told. At most one write in ``TELL_SECONDS`` within a phase."""
+    def tell(self, phase, at_once=False, **figures):
+        """Say how far the lane is; what is not given stays as it was told.
+
+        :param at_once: write it; otherwise at most one write in ``TELL_SECONDS`` within a phase.
+        """
         news = phase != self._told.get("phase")
         self._told.update(figures, phase=phase)
         now = time.monotonic()
-        if news or phase == FAILED or now - self._written >= TELL_SECONDS:
+        if news or at_once or phase == FAILED or now - self._written >= TELL_SECONDS:
             self._written = now
             record = dict({"error": None}, **self._told)
             record.update(updated=time.time(), pid=os.getpid())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR GPL-3.0-or-later
-"""How a lane is started and ended: as a transient unit of systemd on a host, or as a process of the operator's on a controller.
+"""How a lane, or a daemon that gives files, is started and ended: as a transient unit of systemd on a host, or as a process of the
+operator's on a controller.
 
 A unit may read the machine and write the lane's two folders, nothing else, as a user of its own without any privilege. It outlives the run
 that started it: a controller that is killed interrupts nothing.
@@ -7,6 +8,7 @@ that started it: a controller that is killed interrupts nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
@@ -29,8 +31,12 @@ def has_systemd():
     return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
 
 
-def units():
-    return SystemdUnits() if has_systemd() else Processes()
+def units(program="swarm.pyz"):
+    """What starts and ends lanes here.
+
+    :param program: how the argument before the last, the configuration's path, ends on a lane's command line.
+    """
+    return SystemdUnits() if has_systemd() else Processes(program)
 
 
 class SystemdUnits(object):
@@ -89,6 +95,9 @@ class SystemdUnits(object):
 class Processes(object):
     """Lanes as processes of whoever runs this, in sessions of their own."""
 
+    def __init__(self, program):
+        self._program = os.fsencode(program)
+
     def owner(self):
         return os.geteuid(), os.getegid()
 
@@ -103,17 +112,18 @@ class Processes(object):
             )
 
     def stop(self, name, config):
-        until = time.monotonic() + END_SECONDS
+        until, told = time.monotonic() + END_SECONDS, set()
         pid = self._pid(config)
-        if pid:
-            os.kill(pid, signal.SIGTERM)
-        while self._pid(config):
-            if time.monotonic() > until:
-                os.kill(pid, signal.SIGKILL)
+        while pid:
+            late = time.monotonic() > until
+            if late or pid not in told:  # once each: a daemon has children
+                told.add(pid)
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
             time.sleep(0.1)
+            pid = self._pid(config)
 
-    @staticmethod
-    def _pid(config):
+    def _pid(self, config):
         """The process that carries the lane with this configuration; a zombie carries nothing."""
         for name in os.listdir("/proc"):
             if name.isdigit():
@@ -122,7 +132,7 @@ class Processes(object):
                         arguments = stream.read().split(b"\0")
                 except OSError:  # it ended meanwhile
                     continue
-                if len(arguments) > 2 and arguments[-2] == os.fsencode(config) and arguments[-3].endswith(b"swarm.pyz"):
+                if len(arguments) > 2 and arguments[-2] == os.fsencode(config) and arguments[-3].endswith(self._program):
                     return int(name)
         return None
 

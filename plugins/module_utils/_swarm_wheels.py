@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
+import sys
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._file_hash import sha256_of
 
@@ -36,6 +38,11 @@ class WheelError(Exception):
         super().__init__("%s (expected %s)" % (observed, expected))
         self.observed = observed
         self.expected = expected
+
+
+def kind_of_this():
+    """What runs here, ``PYTHON-MACHINE`` as wheels name them, such as ``cp311-x86_64``."""
+    return "cp%d%d-%s" % (sys.version_info[0], sys.version_info[1], platform.machine())
 
 
 def name_of(python, machine):

@@ -167,4 +167,6 @@ def _encode(value, parts):
 
 
 def _bytes(text):
+    if not isinstance(text, (str, bytes)):
+        raise TypeError("a key of %s cannot be bencoded" % type(text).__name__)
     return text.encode("utf-8") if isinstance(text, str) else text

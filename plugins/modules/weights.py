@@ -13,6 +13,7 @@ description:
   - Then makes the served path a link to these weights, in one step, and writes the receipt of the stage C(weights).
     Where the served path is a real folder it stays one.
   - With O(state=reused), gives files that another revision on the host holds their names in this one, before anything is sent.
+  - With O(state=proven), reads and fails as described, and leaves link and receipt as they are.
   - Brings no bytes; that is a transport's part, such as M(flagos.kunlunxin.rsync_push).
 author:
   - FlagOS contributors (@flagos-ai)
@@ -30,7 +31,7 @@ options:
   state:
     description: What is to be settled.
     type: str
-    choices: [reused, served]
+    choices: [reused, proven, served]
     default: served
   path:
     description: The folder that is served, or the link to it.
@@ -44,6 +45,12 @@ options:
     description: The folder on the host that holds the state of the cluster.
     type: path
     required: true
+  keep:
+    description:
+      - How many revisions of the weights stay on the host with O(state=served), this one counted; V(0) keeps all. The oldest go.
+      - V(1) is refused, for the service that runs still has the one before this open.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -73,7 +80,7 @@ actions:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights, _weights_incoming
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_host import STAGE, HostWeights
@@ -107,13 +114,16 @@ def reuse(module, held):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["reused", "served"], "default": "served"},
+            "state": {"type": "str", "choices": ["reused", "proven", "served"], "default": "served"},
             "path": {"type": "path", "required": True},
             "manifest": {"type": "dict", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "keep": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
+    if module.params["keep"] < 0 or module.params["keep"] == 1:
+        module.fail_json(msg="keep: %d (expected 0, or 2 and more)" % module.params["keep"])
     held = HostWeights(module.params["path"], module.params["manifest"], module.params["state_dir"])
     if module.params["state"] == "reused":
         reuse(module, held)
@@ -131,11 +141,14 @@ def main():
                 "run weights.yml again, which sends the file anew",
             )
             module.fail_json(msg=str(finding))
+        _weights_incoming.clear(held.folder)
+    if module.params["state"] == "proven":
+        module.exit_json(changed=False, folder=held.folder, actions=[])
     before = _receipt.read(held.state_dir, STAGE)
     served = _weights.link_of(held.path)
-    actions = held.pending()
+    actions = held.pending(module.params["keep"])
     if actions and not module.check_mode:
-        held.settle()
+        held.settle(module.params["keep"])
     module.exit_json(
         changed=bool(actions),
         folder=held.folder,

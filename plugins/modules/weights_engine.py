@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_engine
 short_description: Have on the controller what carries weights on the hosts
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Finds the wheel of libtorrent for every kind of host in the folders given, by its hash, and fetches by pip what none of them has.
   - The controller itself is one of the kinds, for it takes part as well.
@@ -25,20 +25,11 @@ attributes:
   idempotent:
     support: full
 options:
-  platforms:
-    description: The kinds of hosts.
+  kinds:
+    description: The kinds of hosts, each C(PYTHON-MACHINE) as wheels name them.
     type: list
-    elements: dict
+    elements: str
     required: true
-    suboptions:
-      python:
-        description: The interpreter, as wheels name it.
-        type: str
-        required: true
-      machine:
-        description: The architecture.
-        type: str
-        required: true
   folders:
     description: Folders that may hold wheels.
     type: list
@@ -53,7 +44,7 @@ options:
 EXAMPLES = r"""
 - name: Have libtorrent for the hosts
   flagos.kunlunxin.weights_engine:
-    platforms: [{python: cp311, machine: x86_64}]
+    kinds: [cp311-x86_64]
     cache: ~/.cache/flagos-kunlunxin/engine
   delegate_to: localhost
   run_once: true
@@ -61,7 +52,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 wheels:
-  description: The path of the wheel for each kind of host, by C(PYTHON-MACHINE); in check mode also of those that would be fetched.
+  description:
+    - The path of the wheel for each kind of host, by its name; in check mode also of those that would be fetched.
+    - None where RV(unknown) names a kind; then none is fetched.
   returned: always
   type: dict
 own:
@@ -77,7 +70,6 @@ unknown:
 """
 
 import os
-import platform
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
@@ -85,54 +77,53 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _swarm_whe
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
 
 
-def provide(platforms, folders, cache, check_mode):
+def provide(kinds, folders, cache, check_mode):
     """(wheels by kind, kinds without one, whether any was or would be fetched)."""
-    wheels, unknown, fetched = {}, [], False
-    for python, machine in sorted(platforms):
-        kind = "%s-%s" % (python, machine)
-        name = _swarm_wheels.name_of(python, machine)
-        if name is None:
-            unknown.append(kind)
-            continue
+    wheels, fetched = {}, False
+    unknown = [kind for kind in sorted(kinds) if _swarm_wheels.name_of(*_parts(kind)) is None]
+    if unknown:  # then no swarm comes about, and a controller that reaches no index need not
+        return wheels, unknown, fetched
+    for kind in sorted(kinds):
+        python, machine = _parts(kind)
         path = _swarm_wheels.find(folders + [cache], python, machine)
         if path is None:
             fetched = True
             if not check_mode:
                 _swarm_wheels.fetch(sys.executable, cache, python, machine)
                 path = _swarm_wheels.find([cache], python, machine)
-        wheels[kind] = path or os.path.join(cache, name)
+        wheels[kind] = path or os.path.join(cache, _swarm_wheels.name_of(python, machine))
     return wheels, unknown, fetched
+
+
+def _parts(kind):
+    """(interpreter, architecture) of a kind."""
+    python, _dash, machine = kind.partition("-")
+    return python, machine
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "platforms": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {"python": {"type": "str", "required": True}, "machine": {"type": "str", "required": True}},
-            },
+            "kinds": {"type": "list", "elements": "str", "required": True},
             "folders": {"type": "list", "elements": "path", "default": []},
             "cache": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     params = module.params
-    own = ("cp%d%d" % sys.version_info[:2], platform.machine())
-    platforms = {(entry["python"], entry["machine"]) for entry in params["platforms"]} | {own}
+    own = _swarm_wheels.kind_of_this()
     try:
-        wheels, unknown, fetched = provide(platforms, params["folders"], params["cache"], module.check_mode)
+        wheels, unknown, fetched = provide({own, *params["kinds"]}, params["folders"], params["cache"], module.check_mode)
     except _swarm_wheels.WheelError as error:
         finding = Finding(
             "localhost",
             "libtorrent for the hosts",
             error.observed,
             error.expected,
-            "put that wheel into the folder weights_engine, where pip reaches no index, or set weights_transport: rsync",
+            "put that wheel into the folder weights_engine, where pip reaches no index, or set weights_transport: rsync_tree",
         )
         module.fail_json(msg=str(finding))
-    module.exit_json(changed=fetched, own="%s-%s" % own, wheels=wheels, unknown=unknown)
+    module.exit_json(changed=fetched, own=own, wheels=wheels, unknown=unknown)
 
 
 if __name__ == "__main__":

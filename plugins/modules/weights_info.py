@@ -44,6 +44,10 @@ options:
     description: The folder on the host that holds the state of the cluster.
     type: path
     required: true
+  keep:
+    description: How many revisions stay, see M(flagos.kunlunxin.weights).
+    type: int
+    default: 0
   interfaces:
     description: Interfaces that a swarm may use; RV(swarm) tells of them.
     type: list
@@ -82,7 +86,7 @@ wrong:
   type: list
   elements: str
 missing_bytes:
-  description: What still has to be stored, in bytes.
+  description: What has still to come, in bytes.
   returned: always
   type: int
 elsewhere:
@@ -112,14 +116,10 @@ swarm:
     cores:
       description: Processors.
       type: int
-    python:
-      description: The interpreter, as wheels name it.
+    kind:
+      description: Interpreter and architecture, as wheels name them.
       type: str
-      sample: cp311
-    machine:
-      description: The architecture.
-      type: str
-      sample: x86_64
+      sample: cp311-x86_64
 settled:
   description: Whether, the files apart, nothing is left to do; link and receipt are right.
   returned: always
@@ -145,6 +145,7 @@ def main():
             "manifest": {"type": "dict", "required": True},
             "read": {"type": "str", "choices": ["nothing", "unread", "everything"], "default": "nothing"},
             "state_dir": {"type": "path", "required": True},
+            "keep": {"type": "int", "default": 0},
             "interfaces": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -162,7 +163,7 @@ def main():
                     Finding(os.uname().nodename, "weights in %s" % held.folder, error, "readable files", "mend the disk, then run again")
                 )
             )
-    needed, free = int(held.missing_bytes() * _ROOM), held.free_bytes()
+    needed, free = int(held.needed_bytes() * _ROOM), held.free_bytes()
     if needed > free:
         module.fail_json(
             msg=str(
@@ -185,7 +186,7 @@ def main():
         elsewhere=sorted(held.elsewhere),
         revision=_weights.revision_name(held.manifest["root"]),
         swarm=_swarm_facts.read(options["interfaces"]),
-        settled=not held.pending(),
+        settled=not held.pending(options["keep"]),
     )
 
 

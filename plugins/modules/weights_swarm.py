@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_swarm
 short_description: Start or end one machine's part of the swarm that carries weights
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - V(started) starts the machine's lanes, each a process with a torrent of its own. One that runs as it should is left alone, whichever run
     started it.
@@ -138,7 +138,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_host imp
 LINGER_SECONDS = 1800
 
 
-def folder_and_complete(params, owner):
+def folder_and_complete(params, lanes):
     """Where a machine's lanes work, and what they need not read."""
     if params["source"]:
         return os.path.realpath(params["path"]), "everything"
@@ -148,13 +148,16 @@ def folder_and_complete(params, owner):
     if len(complete) == len(params["manifest"]["files"]):
         return held.folder, complete
     there = [path for path in held.absent + held.unread + held.wrong if os.path.lexists(os.path.join(held.folder, path))]
-    _weights_incoming.prepare(held.folder, complete, there, owner)
+    if there:
+        lanes.stop()
+        lanes.forget_notes()
+    _weights_incoming.prepare(held.folder, complete, there, lanes.units.owner())
     return _weights_incoming.folder_of(held.folder), complete
 
 
 def start(params, lanes):
     """Start the lanes; returns the names of those that were started."""
-    folder, complete = folder_and_complete(params, lanes.units.owner())
+    folder, complete = folder_and_complete(params, lanes)
     options = [dict(lane, folder=folder, complete=complete, linger_seconds=LINGER_SECONDS) for lane in params["lanes"]]
     return lanes.start(base64.b64decode(params["program"]), params["engine"], decoded(params["torrents"]), options, params["seconds"])
 
@@ -210,7 +213,7 @@ def main():
     result = {"lanes": lanes.names}
     try:
         if module.check_mode:
-            pass
+            result.update({} if params["state"] == "started" else {"moved": [], "trouble": [], "sent_bytes": 0})
         elif params["state"] == "started":
             result["lanes"] = start(params, lanes)
         else:
@@ -223,7 +226,7 @@ def main():
                     "swarm of the weights",
                     error,
                     "lanes that start",
-                    "mend the cause and run weights.yml again, or set weights_transport: rsync",
+                    "mend the cause and run weights.yml again, or set weights_transport: rsync_tree",
                 )
             )
         )

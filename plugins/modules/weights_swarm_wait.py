@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_swarm_wait
 short_description: Wait until the swarm has brought the weights to a host
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Waits until every lane of the host has all its files, flushed to the disk and proven by hash.
   - Where no byte arrives it says what is lacking and waits up to O(patience), for a source may come back; what was received is kept.
@@ -92,8 +92,13 @@ sent_bytes:
   description: What the host sent to others, in bytes.
   returned: unless in check mode
   type: int
+liars:
+  description: Addresses of hosts that sent bytes which are not those of the weights; none was accepted. There is also a warning.
+  returned: unless in check mode
+  type: list
+  elements: str
 seconds:
-  description: How long this took.
+  description: How long it took from the start of the lanes.
   returned: unless in check mode
   type: float
 """
@@ -211,7 +216,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    params, began = module.params, time.monotonic()
+    params = module.params
     files = params["files"]
     result = {"files": files, "bytes": params["bytes"]}
     if files and not module.check_mode:
@@ -223,7 +228,13 @@ def main():
             module.fail_json(msg=str(finding))
         for name in ("received_bytes", "sent_bytes"):
             result[name] = sum(status.get(name, 0) for status in statuses)
-        result["seconds"] = round(time.monotonic() - began, 1)
+        result["liars"] = sorted({address for status in statuses for address in status.get("liars", [])})
+        for address in result["liars"]:
+            module.warn(
+                "%s sent bytes that are not those of the weights; they were refused. Its disk or memory may be at fault: "
+                "run weights.yml with weights_verify=full for that host" % address
+            )
+        result["seconds"] = max(status["seconds"] for status in statuses)
     module.exit_json(
         changed=bool(files),
         diff={

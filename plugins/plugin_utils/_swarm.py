@@ -20,6 +20,8 @@ Data = Mapping[str, Any]
 CORES_OF_A_LANE = 4
 # Less than this is not worth another process.
 LEAST_OF_A_LANE = 2**30
+# What takes less than this, in seconds, is told in no relation to its link: starting and ending are most of it.
+LEAST_FLOOR = 10.0
 
 
 class SwarmError(ValueError):
@@ -52,20 +54,38 @@ def lane_count(told: Mapping[str, Data], manifest: Data, wanted: int, most: int)
     return max(1, min(fitting, files, most))
 
 
-def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], lanes: int) -> dict[str, Any]:
+CONTROLLER = "localhost"
+
+
+def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], sources: Sequence[str], lanes: int) -> dict[str, Any]:
     """Everybody's part.
 
     :param told: facts of the hosts that take part, as ``_swarm_facts.read`` returns them.
     :param reached: the address by which the controller reaches each of them.
-    :returns: ``members``, by host, and ``source``, the controller's; each a list of :class:`LaneOf` as dicts, one for each lane.
-    :raises SwarmError: when a host has no address on an interface that it should use.
+    :param sources: where the weights come from, ``CONTROLLER`` or hosts that take part.
+    :returns: ``members`` and ``sources``, each by host: a list of :class:`LaneOf` as dicts, one for each lane. A source dials, so that a
+        controller need not be reached by anybody.
+    :raises SwarmError: when a host has no address on an interface that it should use, or a source takes no part.
     """
+    for source in sources:
+        if source != CONTROLLER and source not in told:
+            raise SwarmError(
+                str(
+                    Finding(
+                        source,
+                        "source of the weights",
+                        "not among the hosts of this run",
+                        ", ".join(told),
+                        "name one of them in weights_sources",
+                    )
+                )
+            )
     interfaces = {host["name"]: host["swarm_interfaces"] for host in plan["hosts"]}
     port = plan["swarm"]["member_port"]
     members: dict[str, list[dict[str, Any]]] = {host: [] for host in told}
-    source = []
+    offers: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for lane in range(lanes):
-        own = {host: _address(host, interfaces[host], told[host], lane) for host in told}
+        own = {host: address_of(host, interfaces[host], told[host], lane) for host in told}
         for host, facts in told.items():
             others = [address for other, address in own.items() if other != host]
             login = facts["login"] or {}
@@ -75,16 +95,26 @@ def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], la
                     LaneOf(
                         listen=_with_port(listen, port + lane),
                         peers=_with_port(others, port + lane),
-                        allow=[*others, login.get("client") or "127.0.0.1"],
+                        allow=[*own.values(), login.get("client") or "127.0.0.1"],
                     )
                 )
             )
-        reachable = [reached[host] for host in told]
-        source.append(asdict(LaneOf(peers=_with_port(reachable, port + lane), allow=reachable)))
-    return {"members": members, "source": source}
+        for source, parts in offers.items():
+            if source == CONTROLLER:
+                there, listen = [reached[host] for host in told], []
+            else:
+                there, listen = list(own.values()), _with_port([own[source]], plan["swarm"]["source_port"] + lane)
+            parts.append(asdict(LaneOf(listen=listen, peers=_with_port(there, port + lane), allow=there)))
+    return {"members": members, "sources": offers}
 
 
-def _address(host: str, interfaces: Sequence[str], facts: Data, lane: int) -> str:
+def address_of(host: str, interfaces: Sequence[str], facts: Data, lane: int = 0) -> str:
+    """A host's address for a lane.
+
+    :param interfaces: that the host may use.
+    :param facts: the host's, as ``_swarm_facts.read`` returns them.
+    :raises SwarmError: when the interface has none.
+    """
     interface = interfaces[lane % len(interfaces)]
     address = facts["addresses"].get(interface)
     if address is None:
@@ -120,8 +150,8 @@ def summary(told: Mapping[str, Data], received: Mapping[str, Data], sent_by_sour
     most = max(one["bytes"] for one in received.values())
     line = f"{len(received)} hosts in {seconds:.0f} s, at most {_amount(most)} each; the source sent {sent_by_source / size:.2f} copies"
     rates = [sum(one["megabits"].values()) for one in told.values() if one["megabits"]]
-    if len(rates) == len(told) and seconds and most:
-        floor = most * 8 / (min(rates) * 1e6)
+    floor = most * 8 / (min(rates) * 1e6) if len(rates) == len(told) else 0.0
+    if floor >= LEAST_FLOOR:
         line += f"; at {min(rates) / 1000:g} Gbit/s one copy takes {floor:.1f} s, so this took {seconds / floor:.2f} times as long"
     return line
 

@@ -12,7 +12,13 @@ from jinja2 import Environment, FileSystemLoader
 
 TEMPLATES = Path(__file__).absolute().parents[3] / "playbooks" / "templates"
 IMAGE = {"name": "registry.example:5000/serve", "config_digest": "sha256:" + "a" * 64, "manifest_digest": "", "bytes": 7}
-WEIGHTS = manifest_of({"a b": {"size": 1, "sha256": "c" * 64}})
+WEIGHTS = manifest_of(
+    {
+        "a b": {"size": 1, "sha256": "c" * 64, "merkle_root": "d" * 64},
+        "empty": {"size": 0, "sha256": "e" * 64, "merkle_root": ""},
+        "before merkle roots": {"size": 1, "sha256": "f" * 64},
+    }
+)
 DRIVER = {
     "version": "5.37",
     "sha256": "1" * 64,

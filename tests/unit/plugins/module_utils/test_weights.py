@@ -14,9 +14,8 @@ sha256s = st.binary(min_size=32, max_size=32).map(bytes.hex)
 paths = st.text(st.characters(codec="utf-8", exclude_characters="\0\n/", exclude_categories=["Cc"]), min_size=1).filter(
     lambda name: not name.startswith(".")
 )
-manifests = st.dictionaries(
-    paths, st.fixed_dictionaries({"size": st.integers(min_value=0, max_value=2**60), "sha256": sha256s}), min_size=1
-)
+entries = st.fixed_dictionaries({"size": st.integers(min_value=0, max_value=2**60), "sha256": sha256s}, optional={"merkle_root": sha256s})
+manifests = st.dictionaries(paths, entries, min_size=1)
 
 
 def safetensors(tensors, cut=0):
@@ -124,6 +123,13 @@ def test_the_root_is_a_function_of_the_files_alone(files):
     assert weights.manifest_of(files) == weights.manifest_of(backwards)
 
 
+@given(manifests)
+def test_the_root_is_that_of_the_manifest_from_before_merkle_roots(files):
+    before = {path: {"size": entry["size"], "sha256": entry["sha256"]} for path, entry in files.items()}
+    assert weights.manifest_of(files)["root"] == weights.manifest_of(before)["root"]
+    weights.compare_with_pinned(weights.manifest_of(files), weights.manifest_of(before))
+
+
 @given(manifests, st.data())
 def test_any_difference_changes_the_root(files, data):
     path = data.draw(st.sampled_from(sorted(files)))
@@ -136,43 +142,6 @@ def test_any_difference_changes_the_root(files, data):
     else:
         other[path] = {**files[path], "sha256": "0" * 63 + ("1" if files[path]["sha256"][-1] == "0" else "0")}
     assert weights.manifest_of(files)["root"] != weights.manifest_of(other)["root"]
-
-
-@given(manifests)
-def test_our_own_manifest_is_a_publishers_list(files):
-    manifest = weights.manifest_of(files)
-    assert weights.parse_published(json.dumps(manifest)) == manifest["files"]
-
-
-@given(manifests)
-def test_so_is_what_sha256sum_prints(files):
-    text = "".join(f"{entry['sha256']}  {path}\n" for path, entry in files.items())
-    assert weights.parse_published(text) == {path: {"sha256": entry["sha256"]} for path, entry in files.items()}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{}",
-        "{",
-        '{"files": {}}',
-        '{"files": {"a": {"size": 1}}}',
-        "not a list",
-        "0" * 64 + "  ../escape\n",
-        "0" * 64 + "  /etc/passwd\n",
-        "0" * 64 + "  a/../../b",
-    ],
-)
-def test_other_lists_are_refused(text):
-    with pytest.raises(weights.WeightsError):
-        weights.parse_published(text)
-
-
-@given(st.text())
-def test_any_text_is_read_or_refused(text):
-    with contextlib.suppress(weights.WeightsError):
-        assert all(weights.is_inside(path) for path in weights.parse_published(text))
 
 
 def test_sizes_are_compared_without_reading(tmp_path):
@@ -193,6 +162,24 @@ def test_what_differs_from_the_lock_is_named():
     for files, named in (({"a": one, "b": two}, "b: sha256 222"), ({"a": one, "b": one, "c": one}, "c: a file more")):
         with pytest.raises(weights.WeightsError, match=named):
             weights.compare_with_pinned(weights.manifest_of(files), pinned)
+
+
+def test_a_merkle_root_that_is_told_must_be_right():
+    manifest = weights.manifest_of({"a": {"size": 1, "sha256": "1" * 64, "merkle_root": "1" * 64}})
+    pinned = weights.manifest_of({"a": {"size": 1, "sha256": "1" * 64, "merkle_root": "2" * 64}})
+    with pytest.raises(weights.WeightsError, match=r"a: merkle_root 111.* \(expected 222"):
+        weights.compare_with_pinned(manifest, pinned)
+
+
+def test_what_the_accelerator_wants_in_the_configuration_must_be_there(model):
+    files = weights.scan(str(model))
+    weights.check_config(str(model), files, [])
+    weights.check_config(str(model), files, ["architectures"])
+    with pytest.raises(weights.WeightsError, match=r"config.json: no quantization_config \(expected quantization_config, as the acc"):
+        weights.check_config(str(model), files, ["architectures", "quantization_config"])
+    (model / "config.json").unlink()
+    with pytest.raises(weights.WeightsError, match=r"config.json: missing \(expected the model's configuration, with quantization_config"):
+        weights.check_config(str(model), weights.scan(str(model)), ["quantization_config"])
 
 
 def test_files_are_hashed_and_the_bytes_counted(tmp_path):

@@ -1,7 +1,9 @@
-"""The four modules that bring weights, in the order in which the role uses them, with this machine as controller and host."""
+"""The five modules that bring weights, in the order in which the role uses them, with this machine as controller and host."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import shutil
 
@@ -85,6 +87,48 @@ def test_other_bytes_than_pinned_are_found_when_they_are_read(manifest_info, sou
     (source / "sub dir" / "shard").write_bytes(b"y" * 100_000)
     assert "manifest" not in manifest_info(pinned=pinned, only_cached=True)
     assert "sub dir/shard: sha256" in manifest_info(pinned=pinned)["msg"]
+
+
+def test_what_the_accelerator_cannot_load_is_refused_before_anything_is_read(manifest_info, source):
+    asked = {"expected_config": ["quantization_config"], "only_cached": True}
+    assert manifest_info(**asked)["msg"] == (
+        f"localhost: weights in {source}: config.json: no quantization_config; expected quantization_config, as the accelerator's profile says; "
+        "mend weights_source, or fetch the files again"
+    )
+    (source / "config.json").write_text('{"quantization_config": {}}')
+    assert "msg" not in manifest_info(**asked)
+
+
+def test_what_hugging_face_publishes_is_compared(manifest_info, source, tmp_path):
+    listing = tmp_path / "tree.json"
+    listing.write_text(
+        '[{"type": "file", "path": ".gitattributes", "size": 9, "oid": "1"}, {"type": "file", "path": "config.json", "size": 2, "oid": "1"},'
+        ' {"type": "file", "path": "sub dir/shard", "size": 9, "lfs": {"oid": "%s", "size": 100000}}]' % ("0" * 64)
+    )
+    answer = manifest_info(published=str(listing))
+    assert f"sub dir/shard: sha256 {hashlib.sha256(b'x' * 100_000).hexdigest()}; expected {'0' * 64}, as the manifest says" in answer["msg"]
+
+
+def test_torrents_are_made_without_a_read_and_are_always_the_same(run_module, manifest_info, source, tmp_path):
+    manifest = manifest_info()["manifest"]
+    asked = {"manifest": manifest, "cache": str(tmp_path / "cache" / "w.json"), "lanes": 8}
+    shutil.rmtree(source)
+    before = tree(tmp_path)
+    made = run_module("weights_torrents_info", asked)
+    assert [(one["lane"], one["bytes"], one["files"]) for one in made["torrents"]] == [(0, 100_000, 1), (1, 2, 1)]
+    assert (made["changed"], made["piece_length"]) == (False, 65536)
+    name = manifest["root"].partition(":")[2][:16].encode()
+    assert all(b"4:name16:" + name in base64.b64decode(one["torrent"]) for one in made["torrents"])
+    assert run_module("weights_torrents_info", asked) == run_module("weights_torrents_info", asked, check=True) == made
+    assert tree(tmp_path) == before
+
+
+def test_torrents_of_what_was_not_read_here_are_refused_with_the_file_to_read(run_module, manifest_info, tmp_path):
+    asked = {"manifest": manifest_info()["manifest"], "cache": str(tmp_path / "elsewhere" / "w.json")}
+    assert run_module("weights_torrents_info", asked)["msg"] == (
+        "localhost: torrents of the weights: sub dir/shard: the hashes of its pieces are missing; expected those kept when it was read; "
+        "run weights.yml again, which reads that file"
+    )
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
