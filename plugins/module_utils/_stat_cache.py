@@ -59,6 +59,11 @@ class StatCache(object):
         self._entries[key] = [stamp(status), value]
         self._changed = True
 
+    def drop(self, key):
+        """Forget what is kept for ``key``."""
+        if self._entries.pop(key, None) is not None:
+            self._changed = True
+
     def save(self):
         """Write the cache if anything in it changed."""
         if self._changed:

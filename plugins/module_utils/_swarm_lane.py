@@ -15,7 +15,7 @@ import time
 import libtorrent
 
 from . import _merkle, _swarm_pieces, _swarm_settings
-from ._swarm_state import CHECKING, COMPLETE, FLUSHING, RECEIVING
+from ._swarm_state import CHANGED, CHECKING, COMPLETE, FLUSHING, RECEIVING
 
 TICK_SECONDS = 0.5
 OWN_SHARE, OTHER_SHARES = 7, 4  # libtorrent's highest and usual priorities
@@ -52,14 +52,17 @@ class Lane(object):
         self._refuse_links()
         self.files = _swarm_pieces.files_of(self.torrent)
         self.wanted = sum(entry.size for entry in self.files)
-        self.source = config["complete"] == "everything"
+        # A host that has everything is a source like any other.
+        self.source = config["complete"] == "everything" or {entry.path for entry in self.files} <= set(config["complete"])
         self.session = None
         self.handle = None
         self.whole = False
         self._began, self._whole_at = time.monotonic(), None
         self._busy = True
         self.failed_pieces = 0
-        self.liars = []
+        self.liars = set()
+        self._banned = False
+        self._earlier = {"received_bytes": 0, "sent_bytes": 0, "wasted_bytes": 0}
         self._saved = 0.0
         self._needed = time.monotonic()
         self._peers = {address.rpartition(":")[0]: address for address in config["peers"]}
@@ -83,6 +86,7 @@ class Lane(object):
                 # Looking at all peers costs more than anything else here, and alerts come in hundreds.
                 if finished or time.monotonic() - looked >= LOOK_SECONDS:
                     looked = time.monotonic()
+                    self._forgive()
                     self._dial()
                     self._tell()
                     if not self.whole and self.handle.status().is_seeding:
@@ -219,7 +223,8 @@ class Lane(object):
             elif isinstance(alert, libtorrent.hash_failed_alert):
                 self.failed_pieces += 1
             elif isinstance(alert, libtorrent.peer_ban_alert):
-                self.liars = sorted({alert.endpoint[0]}.union(self.liars))
+                self.liars.add(alert.endpoint[0])
+                self._banned = True
             elif isinstance(alert, (libtorrent.torrent_finished_alert, libtorrent.state_changed_alert)):
                 news = True
         return news
@@ -240,7 +245,7 @@ class Lane(object):
         status = self.handle.status()
         if self.source and status.state == libtorrent.torrent_status.downloading:
             # It found a wrong piece, read everything anew, and now would like to have the right ones.
-            raise LaneError(next(iter(self._incomplete()), ""), "it changed since it was hashed")
+            raise LaneError(next(iter(self._incomplete()), ""), CHANGED)
         done = min(self.wanted, status.total_wanted_done)
         phase = COMPLETE if self.whole else RECEIVING
         peers = {
@@ -254,20 +259,38 @@ class Lane(object):
             seconds=round(self._seconds(), 1),
             wanted_bytes=self.wanted,
             done_bytes=self.wanted if self.whole else done,
-            received_bytes=status.total_payload_download,
-            sent_bytes=status.total_payload_upload,
-            wasted_bytes=status.total_redundant_bytes + status.total_failed_bytes,
             failed_pieces=self.failed_pieces,
-            liars=self.liars,
+            liars=sorted(self.liars),
             rate=status.download_payload_rate,
             peers=peers,
             files={} if self.whole else self._incomplete(),
+            **self._traffic(status),
         )
         if any(peer["progress"] < 1 for peer in peers.values()) or not self.whole:
             self._needed = time.monotonic()
         if not self.whole and time.monotonic() - self._saved >= SAVE_SECONDS:
             self._saved = time.monotonic()
             self.handle.save_resume_data(libtorrent.torrent_handle.flush_disk_cache)
+
+    def _traffic(self, status):
+        """What went over the network since the lane began, in bytes."""
+        counted = {
+            "received_bytes": status.total_payload_download,
+            "sent_bytes": status.total_payload_upload,
+            "wasted_bytes": status.total_redundant_bytes + status.total_failed_bytes,
+        }
+        return {name: count + self._earlier[name] for name, count in counted.items()}
+
+    def _forgive(self):
+        """Let everybody in again when nobody is left: of a wrong piece that came from several, libtorrent suspects all of them."""
+        if not self._banned or self.whole or self.handle.get_peer_info():
+            return
+        self._earlier = self._traffic(self.handle.status())
+        self._note()
+        self.session.remove_torrent(self.handle)
+        self._banned = False
+        self._dialled.clear()
+        self._add()
 
     def _incomplete(self):
         progress = self.handle.file_progress(libtorrent.file_progress_flags_t.piece_granularity)

@@ -9,6 +9,8 @@ import time
 
 CHECKING, RECEIVING, FLUSHING, COMPLETE, FAILED = "checking", "receiving", "flushing", "complete", "failed"
 TELL_SECONDS = 1.0
+# Why a lane ends that has everything: what it has is no longer what it was.
+CHANGED = "it changed since it was hashed"
 
 
 def boot_id():

@@ -89,6 +89,11 @@ class HostWeights(object):
         self._cache.save()
         return moved
 
+    def doubt(self, path):
+        """Forget that a file was ever right: the next look finds it unread."""
+        self._cache.drop(self._full(path))
+        self._cache.save()
+
     def _know(self, path):
         self._cache.put(self._full(path), os.stat(self._full(path)), self.manifest["files"][path]["sha256"])
 

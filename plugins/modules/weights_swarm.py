@@ -177,6 +177,9 @@ def stop(params, lanes):
         held = HostWeights(params["path"], params["manifest"], params["state_dir"])
         shares = _torrent.lanes(params["manifest"], len(params["lanes"]))
         moved = held.take_arrived([path for lane, share in enumerate(shares) if whole[lane] for path in share])
+        for error in (status["error"] for status in statuses if status.get("error")):
+            if error["reason"] == _swarm_state.CHANGED:
+                held.doubt(error["file"])
     if all(whole):
         lanes.clear()
     return {"moved": moved, "trouble": trouble, "sent_bytes": sum(status.get("sent_bytes", 0) for status in statuses)}
@@ -218,6 +221,9 @@ def main():
             result["lanes"] = start(params, lanes)
         else:
             result.update(stop(params, lanes))
+            if not params["source"]:
+                for line in result["trouble"]:
+                    module.warn("%s; the next run of weights.yml looks at it" % line)
     except (OSError, UnitError, zipfile.BadZipFile) as error:
         module.fail_json(
             msg=str(

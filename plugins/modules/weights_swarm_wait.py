@@ -93,7 +93,8 @@ sent_bytes:
   returned: unless in check mode
   type: int
 liars:
-  description: Addresses of hosts that sent bytes which are not those of the weights; none was accepted. There is also a warning.
+  description:
+    - Addresses of hosts that are suspected of bytes which are not those of the weights; none was accepted. There is also a warning.
   returned: unless in check mode
   type: list
   elements: str
@@ -229,10 +230,10 @@ def main():
         for name in ("received_bytes", "sent_bytes"):
             result[name] = sum(status.get(name, 0) for status in statuses)
         result["liars"] = sorted({address for status in statuses for address in status.get("liars", [])})
-        for address in result["liars"]:
+        if result["liars"]:
             module.warn(
-                "%s sent bytes that are not those of the weights; they were refused. Its disk or memory may be at fault: "
-                "run weights.yml with weights_verify=full for that host" % address
+                "bytes that are not those of the weights came from %s, and were refused; a disk or a memory may be at fault: "
+                "run weights.yml with weights_verify=full" % " or ".join(result["liars"])
             )
         result["seconds"] = max(status["seconds"] for status in statuses)
     module.exit_json(

@@ -188,5 +188,11 @@ def test_what_arrived_proven_is_known_without_a_look_at_its_bytes(host):
     assert host().take_arrived(["sub/shard one", "empty", "config.json", "of another manifest"]) == ["empty", "sub/shard one"]
     held = looked(host)
     assert (held.absent, held.unread, held.complete()) == ([], [], sorted(FILES))
-    host().settle()
-    assert not os.path.exists(os.path.join(folder, ".incoming"))
+
+
+def test_a_file_that_is_doubted_is_read_again(host):
+    bring(host)
+    read(host)
+    host().doubt("config.json")
+    host().doubt("no such file")
+    assert looked(host).unread == ["config.json"]

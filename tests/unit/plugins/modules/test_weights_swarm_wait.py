@@ -120,7 +120,7 @@ def test_check_mode_predicts_files_and_bytes_and_waits_for_nothing(run_module, a
 def test_what_arrived_is_what_was_predicted_and_a_second_run_changes_nothing(run_module, arguments, tmp_path):
     lane = tmp_path / "weights" / "98ea6e4f216f2fb4"
     lane.mkdir(parents=True)
-    told = status("complete", 30, received_bytes=13, sent_bytes=40, liars=["192.0.2.7"])
+    told = status("complete", 30, received_bytes=13, sent_bytes=40, seconds=1.5, liars=["192.0.2.7"])
     (lane / "member-0.status.json").write_text(json.dumps(told))
     predicted = run_module("weights_swarm_wait", arguments, check=True)
     made = run_module("weights_swarm_wait", arguments)
@@ -128,7 +128,7 @@ def test_what_arrived_is_what_was_predicted_and_a_second_run_changes_nothing(run
         key: predicted[key] for key in ("changed", "files", "bytes", "diff")
     }
     assert (made["received_bytes"], made["sent_bytes"], made["liars"]) == (13, 40, ["192.0.2.7"])
-    assert "192.0.2.7 sent bytes that are not those of the weights" in json.dumps(made["warnings"])
+    assert "bytes that are not those of the weights came from 192.0.2.7, and were refused" in json.dumps(made["warnings"])
     again = run_module("weights_swarm_wait", {**arguments, "files": [], "bytes": 0})
     assert (again["changed"], again["diff"]["before"]) == (False, again["diff"]["after"])
 
