@@ -49,6 +49,8 @@ class Lane(object):
         with open(config["torrent"], "rb") as stream:
             self._layers = libtorrent.bdecode(stream.read()).get(b"piece layers", {})
         self.files = _swarm_pieces.files_of(self.torrent)
+        if bool(self.torrent.ssl_cert()) != bool(config.get("tls")):
+            raise LaneError("", "a torrent %s an authority, and a lane that is not so" % ("with" if self.torrent.ssl_cert() else "without"))
         self.wanted = sum(entry.size for entry in self.files)
         self.source = config["complete"] == "everything"
         self.session = None
@@ -91,7 +93,7 @@ class Lane(object):
         members = len(self._peers)
         params = libtorrent.session_params()
         params.settings = dict(
-            _swarm_settings.settings(self.config["listen"], members, self.wanted),
+            _swarm_settings.settings(self.config["listen"], members, self.wanted, tls=bool(self.config.get("tls"))),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
             | libtorrent.alert.category_t.status_notification,
@@ -120,6 +122,16 @@ class Lane(object):
             self._make_empty_files()
             params.piece_priorities = self._priorities(have)
         self.handle = self.session.add_torrent(params)
+        if self.config.get("tls"):
+            self._show_certificate()
+
+    def _show_certificate(self):
+        """What this member shows to the others; before, libtorrent connects to nobody and nobody to it."""
+        texts = []
+        for name in ("certificate", "key"):
+            with open(self.config["tls"][name]) as stream:
+                texts.append(stream.read())
+        self.handle.set_ssl_certificate_buffer(texts[0], texts[1], _swarm_settings.DIFFIE_HELLMAN)
 
     def _priorities(self, have):
         """Which pieces this host asks for first: a share of its own, so that the hosts begin with different ones and exchange them."""
