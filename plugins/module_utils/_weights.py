@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import struct
 import threading
 
@@ -21,6 +22,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._file_hash import
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 REVISIONS = ".revisions"
+_REVISION = re.compile(r"[0-9a-f]{16}$")
 # The format allows 100 MB of header (huggingface/safetensors, safetensors/src/tensor.rs); more is not a header but damage.
 _LARGEST_HEADER = 100_000_000
 
@@ -261,6 +263,16 @@ def revision_folder(path, root):
 def revision_name(root):
     """The name of the folder that holds the bytes of a manifest."""
     return root.rpartition(":")[2][:16]
+
+
+def other_revisions(path, root):
+    """The revisions beside the one of a manifest, the newest first, as folders; none where the served path is a real folder."""
+    parent = path + REVISIONS
+    if not os.path.isdir(parent) or revision_folder(path, root) == path:
+        return []
+    names = [name for name in os.listdir(parent) if _REVISION.match(name) and name != revision_name(root)]
+    folders = [os.path.join(parent, name) for name in names if not os.path.islink(os.path.join(parent, name))]
+    return sorted(folders, key=lambda folder: (-os.stat(folder).st_mtime_ns, folder))
 
 
 def link_of(path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _receipt, _weights, _weights_incoming
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache import StatCache
@@ -141,20 +142,29 @@ class HostWeights(object):
             "files": len(self.manifest["files"]),
         }
 
-    def pending(self):
-        """What is left to do once every file is right, in words."""
+    def superfluous(self, keep):
+        """Revisions to take away so that ``keep`` remain, this one counted; none for 0, which keeps all."""
+        return _weights.other_revisions(self.path, self.manifest["root"])[keep - 1 :] if keep else []
+
+    def pending(self, keep=0):
+        """What is left to do once every file is right, in words.
+
+        :param keep: how many revisions remain, see :meth:`superfluous`.
+        """
         actions = []
         if self.folder != self.path and _weights.link_of(self.path) != self.folder:
             actions.append("link %s to %s" % (self.path, self.folder))
         if _receipt.read(self.state_dir, STAGE) != dict(self.receipt(), stage=STAGE):
             actions.append("write %s" % _receipt.path_of(self.state_dir, STAGE))
-        return actions
+        return actions + ["remove %s" % folder for folder in self.superfluous(keep)]
 
-    def settle(self):
-        """Serve these weights, and write the receipt; the files must be right."""
+    def settle(self, keep=0):
+        """Serve these weights, write the receipt, and take away revisions that are too many; the files must be right."""
         if self.folder != self.path and _weights.link_of(self.path) != self.folder:
             _weights.switch(self.path, self.folder)
         _receipt.write(self.state_dir, STAGE, self.receipt())
+        for folder in self.superfluous(keep):
+            shutil.rmtree(folder)
 
     def _full(self, path):
         return os.path.join(self.folder, path)

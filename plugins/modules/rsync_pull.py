@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rsync_pull
 short_description: Take named files from another host
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Takes files from a host on which M(flagos.kunlunxin.rsync_serve) gives them.
   - What was received is kept when the run is broken off, and only the rest is taken by the next one.

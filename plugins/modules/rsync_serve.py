@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rsync_serve
 short_description: Let a host give files to other hosts for a while
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - V(started) runs a daemon of C(rsync) that gives from one folder, to the addresses named and whoever knows the secret. Nothing can be
     written by way of it. One that does just so already is left alone.

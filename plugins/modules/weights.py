@@ -45,6 +45,12 @@ options:
     description: The folder on the host that holds the state of the cluster.
     type: path
     required: true
+  keep:
+    description:
+      - How many revisions of the weights stay on the host with O(state=served), this one counted; V(0) keeps all. The oldest go.
+      - V(1) is refused, for the service that runs still has the one before this open.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -112,9 +118,12 @@ def main():
             "path": {"type": "path", "required": True},
             "manifest": {"type": "dict", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "keep": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
+    if module.params["keep"] < 0 or module.params["keep"] == 1:
+        module.fail_json(msg="keep: %d (expected 0, or 2 and more)" % module.params["keep"])
     held = HostWeights(module.params["path"], module.params["manifest"], module.params["state_dir"])
     if module.params["state"] == "reused":
         reuse(module, held)
@@ -137,9 +146,9 @@ def main():
         module.exit_json(changed=False, folder=held.folder, actions=[])
     before = _receipt.read(held.state_dir, STAGE)
     served = _weights.link_of(held.path)
-    actions = held.pending()
+    actions = held.pending(module.params["keep"])
     if actions and not module.check_mode:
-        held.settle()
+        held.settle(module.params["keep"])
     module.exit_json(
         changed=bool(actions),
         folder=held.folder,

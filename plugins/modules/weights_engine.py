@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_engine
 short_description: Have on the controller what carries weights on the hosts
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Finds the wheel of libtorrent for every kind of host in the folders given, by its hash, and fetches by pip what none of them has.
   - The controller itself is one of the kinds, for it takes part as well.

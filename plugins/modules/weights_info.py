@@ -44,6 +44,10 @@ options:
     description: The folder on the host that holds the state of the cluster.
     type: path
     required: true
+  keep:
+    description: How many revisions stay, see M(flagos.kunlunxin.weights).
+    type: int
+    default: 0
   interfaces:
     description: Interfaces that a swarm may use; RV(swarm) tells of them.
     type: list
@@ -141,6 +145,7 @@ def main():
             "manifest": {"type": "dict", "required": True},
             "read": {"type": "str", "choices": ["nothing", "unread", "everything"], "default": "nothing"},
             "state_dir": {"type": "path", "required": True},
+            "keep": {"type": "int", "default": 0},
             "interfaces": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -181,7 +186,7 @@ def main():
         elsewhere=sorted(held.elsewhere),
         revision=_weights.revision_name(held.manifest["root"]),
         swarm=_swarm_facts.read(options["interfaces"]),
-        settled=not held.pending(),
+        settled=not held.pending(options["keep"]),
     )
 
 

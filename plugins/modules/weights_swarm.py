@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_swarm
 short_description: Start or end one machine's part of the swarm that carries weights
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - V(started) starts the machine's lanes, each a process with a torrent of its own. One that runs as it should is left alone, whichever run
     started it.

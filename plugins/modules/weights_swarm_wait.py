@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_swarm_wait
 short_description: Wait until the swarm has brought the weights to a host
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Waits until every lane of the host has all its files, flushed to the disk and proven by hash.
   - Where no byte arrives it says what is lacking and waits up to O(patience), for a source may come back; what was received is kept.

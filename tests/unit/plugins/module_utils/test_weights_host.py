@@ -109,3 +109,21 @@ def test_a_new_revision_lives_beside_the_old_one(host, tmp_path):
     assert newer.folder != host().folder
     assert [action.split()[0] for action in newer.pending()] == ["link", "write"]
     shutil.rmtree(tmp_path / "models")
+
+
+def test_old_revisions_go_and_nothing_else_does(host, tmp_path):
+    bring(host)
+    read(host)
+    parent = tmp_path / "models" / "m.revisions"
+    for age, name in enumerate(["a" * 16, "b" * 16, "c" * 16]):
+        (parent / name).mkdir()
+        os.utime(parent / name, (1e9 - age, 1e9 - age))
+    (parent / "notes").mkdir()
+    (parent / ("d" * 16)).symlink_to(tmp_path)
+    assert host().superfluous(0) == []
+    assert host().pending(3)[-1:] == ["remove %s" % (parent / ("c" * 16))]
+    host().settle(3)
+    assert sorted(path.name for path in parent.iterdir()) == sorted(
+        [os.path.basename(host().folder), "a" * 16, "b" * 16, "d" * 16, "notes"]
+    )
+    assert host().pending(3) == []
