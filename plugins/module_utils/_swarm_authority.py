@@ -44,7 +44,8 @@ def authority(now):
     key, name = _new_key(), _name("flagos-kunlunxin swarm")
     builder = _builder(name, name, key.public_key(), now, now + datetime.timedelta(days=AUTHORITY_DAYS))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+    builder = builder.add_extension(_usage(key_cert_sign=True), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     return _signed(builder, key, key)
 
 
@@ -60,6 +61,8 @@ def member(issuer, name, now):
     builder = _builder(_name(name), certificate.subject, key.public_key(), now, ends)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(digital_signature=True), critical=True)
+    issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(certificate.public_key())  # authorities are all called the same
+    builder = builder.add_extension(issued_by, critical=False)
     # Who dials is the client, and that is now one, now the other.
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = builder.add_extension(x509.ExtendedKeyUsage(both), critical=False)

@@ -49,8 +49,10 @@ class Lane(object):
         with open(config["torrent"], "rb") as stream:
             self._layers = libtorrent.bdecode(stream.read()).get(b"piece layers", {})
         self.files = _swarm_pieces.files_of(self.torrent)
-        if bool(self.torrent.ssl_cert()) != bool(config.get("tls")):
-            raise LaneError("", "a torrent %s an authority, and a lane that is not so" % ("with" if self.torrent.ssl_cert() else "without"))
+        if config.get("tls") and not self.torrent.ssl_cert():
+            raise LaneError("", "the torrent names no authority, and the lane has a certificate")
+        if self.torrent.ssl_cert() and not config.get("tls"):
+            raise LaneError("", "the torrent names an authority, and the lane has no certificate of it")
         self.wanted = sum(entry.size for entry in self.files)
         self.source = config["complete"] == "everything"
         self.session = None

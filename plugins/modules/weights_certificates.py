@@ -7,14 +7,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: weights_certificates
 short_description: Keep the certificates by which the members of a swarm know each other
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Makes an authority of the cluster's own, and of it a certificate for each member, once, and keeps them in a folder that only who runs the
     module can read.
   - What has less than thirty days left, cannot be read, does not fit together or has a key that others can read is made anew. With the
     authority, all certificates are.
   - No key is in what the module returns. The authority's has no other use than here.
-  - Needs the Python library C(cryptography).
+requirements:
+  - cryptography
 author:
   - FlagOS contributors (@flagos-ai)
 extends_documentation_fragment:
