@@ -19,6 +19,7 @@ from ._swarm_state import CHECKING, COMPLETE, FLUSHING, RECEIVING
 
 TICK_SECONDS = 0.5
 OWN_SHARE, OTHER_SHARES = 7, 4  # libtorrent's highest and usual priorities
+LOOK_SECONDS = 0.5
 SAVE_SECONDS = 2.0  # what a lane that is killed may have to fetch again
 
 
@@ -48,6 +49,7 @@ class Lane(object):
         self.torrent = libtorrent.torrent_info(config["torrent"])
         with open(config["torrent"], "rb") as stream:
             self._layers = libtorrent.bdecode(stream.read()).get(b"piece layers", {})
+        self._refuse_links()
         self.files = _swarm_pieces.files_of(self.torrent)
         if config.get("tls") and not self.torrent.ssl_cert():
             raise LaneError("", "the torrent names no authority, and the lane has a certificate")
@@ -60,6 +62,7 @@ class Lane(object):
         self.whole = False
         self._began, self._whole_at = time.monotonic(), None
         self.failed_pieces = 0
+        self.liars = []
         self._saved = 0.0
         self._needed = time.monotonic()
         self._peers = {address.rpartition(":")[0]: address for address in config["peers"]}
@@ -76,15 +79,17 @@ class Lane(object):
         self._open()
         self._add()
         try:
-            while not stopped():
+            looked = float("-inf")
+            while not stopped() and not self._idle():
                 self.session.wait_for_alert(int(TICK_SECONDS * 1000))
-                self._hear()
-                self._dial()
-                self._tell()
-                if not self.whole and self.handle.status().is_seeding:
-                    self._finish()
-                if self._idle():
-                    break
+                finished = self._hear()
+                # Looking at all peers costs more than anything else here, and alerts come in hundreds.
+                if finished or time.monotonic() - looked >= LOOK_SECONDS:
+                    looked = time.monotonic()
+                    self._dial()
+                    self._tell()
+                    if not self.whole and self.handle.status().is_seeding:
+                        self._finish()
             self._tell(at_once=True)
         finally:
             self._save_last()
@@ -98,28 +103,38 @@ class Lane(object):
             _swarm_settings.settings(self.config["listen"], members, self.wanted, tls=bool(self.config.get("tls"))),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
-            | libtorrent.alert.category_t.status_notification,
+            | libtorrent.alert.category_t.status_notification
+            | libtorrent.alert.category_t.peer_notification,
             **self.config.get("settings", {}),
         )
         self.session = libtorrent.session(params)
         self.session.set_ip_filter(_only(self.config["allow"]))
 
+    def _refuse_links(self):
+        """We make no torrent with links in it; libtorrent would make them on the disk."""
+        storage = self.torrent.files()
+        for index in range(storage.num_files()):
+            if storage.file_flags(index) & storage.flag_symlink:
+                raise LaneError(storage.file_path(index), "a link in a torrent")
+
     def _add(self):
-        params = self._resumed() or libtorrent.add_torrent_params()
+        params = libtorrent.add_torrent_params()
         params.ti = self.torrent
         params.save_path = self._save_path()
-        params.flags |= libtorrent.torrent_flags.apply_ip_filter
-        params.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused)
+        # Files are mapped into memory: a page of a hole for which the disk has no room would end the process with SIGBUS (met). A file
+        # gets all its room before its first byte, or the lane says that there is none.
+        params.storage_mode = libtorrent.storage_mode_t.storage_mode_allocate
+        params.flags = libtorrent.torrent_flags.apply_ip_filter
         if self.source:
             # Each piece is hashed before it is first sent, so that a file which changed since is named here and not suspected there.
             params.flags |= libtorrent.torrent_flags.seed_mode
             self._expect_whole()
         else:
-            resumed = list(params.have_pieces) if params.have_pieces else None
-            if resumed is not None and len(resumed) != self.torrent.num_pieces():
-                resumed = None
-            have = _swarm_pieces.known(self.files, self.torrent.num_pieces(), set(self.config["complete"]), resumed, self._check)
+            noted, begun = self._noted()
+            have = _swarm_pieces.known(self.files, self.torrent.num_pieces(), set(self.config["complete"]), noted, self._check)
             params.have_pieces = have
+            # libtorrent takes a piece that is noted as begun for one that is not there, whatever was found since.
+            params.unfinished_pieces = {piece: blocks for piece, blocks in begun.items() if not have[piece]}
             params.flags |= libtorrent.torrent_flags.no_verify_files
             self._make_empty_files()
             params.piece_priorities = self._priorities(have)
@@ -148,15 +163,22 @@ class Lane(object):
             return self.config["folder"]
         return self.state.view(self.torrent.name(), self.config["folder"])
 
-    def _resumed(self):
-        """What the lane wrote down when it last ran, unless the machine was restarted since."""
-        data = None if self.source else self.state.resume()
-        if data is None:
-            return None
+    def _noted(self):
+        """What the lane wrote down when it last ran: (pieces that were on the disk, blocks of pieces that were begun).
+
+        ``None`` and nothing where there are no notes, or the machine was restarted since. No more is taken of libtorrent's notes: after a
+        full disk they say that nothing is to be received any more.
+        """
+        data = self.state.resume()
         try:
-            return libtorrent.read_resume_data(data)
-        except RuntimeError:  # cut or of another version: the files themselves are looked at
-            return None
+            notes = libtorrent.read_resume_data(data or b"")
+        except RuntimeError:  # none, cut, or of another version: the files themselves are looked at
+            return None, {}
+        have = list(notes.have_pieces)
+        # The files may have been cut into lanes otherwise when these notes were taken.
+        if notes.info_hashes != self.torrent.info_hashes() or len(have) != self.torrent.num_pieces():
+            return None, {}
+        return have, notes.unfinished_pieces
 
     def _expect_whole(self):
         for entry in self.files:
@@ -177,22 +199,27 @@ class Lane(object):
                 with open(path, "wb"):
                     pass
 
-    def _check(self, entry):
-        """The pieces of a file that nobody knows about, by reading it."""
-        try:
-            status = os.stat(self._path(entry))
-        except OSError:
+    def _check(self, entry, noted):
+        """The pieces of a file, by reading those that the lane did not note."""
+        size = self._size(entry)
+        if not size:
             return [False] * entry.pieces
-        if not status.st_blocks or not entry.pieces:
-            return [False] * entry.pieces
+        if size != entry.size:  # libtorrent gives a file its size when it begins; somebody has cut it since
+            noted = [False] * entry.pieces
+        if all(noted):
+            return noted
         self.state.tell(CHECKING, file=entry.path)
-        wanted = self._piece_hashes(entry)
-        found = _swarm_pieces.piece_hashes(self._path(entry), entry.size, self.torrent.piece_length())
-        return [position < len(found) and found[position] == digest for position, digest in enumerate(wanted)]
+        wanted, length = self._piece_hashes(entry), self.torrent.piece_length()
+        try:
+            return _swarm_pieces.found_pieces(self._path(entry), entry.size, length, wanted, noted)
+        except OSError as error:
+            raise LaneError(entry.path, error.strerror or str(error))
 
     # --- Going on
 
     def _hear(self):
+        """Take note of what libtorrent says; returns whether something ended or began, so that it is worth a look."""
+        news = False
         for alert in self.session.pop_alerts():
             if isinstance(alert, libtorrent.save_resume_data_alert):
                 self.state.save_resume(libtorrent.write_resume_data_buf(alert.params))
@@ -204,6 +231,11 @@ class Lane(object):
                 raise LaneError("", "%s:%d: %s" % (alert.address, alert.port, alert.error.message()))
             elif isinstance(alert, libtorrent.hash_failed_alert):
                 self.failed_pieces += 1
+            elif isinstance(alert, libtorrent.peer_ban_alert):
+                self.liars = sorted({alert.endpoint[0]}.union(self.liars))
+            elif isinstance(alert, (libtorrent.torrent_finished_alert, libtorrent.state_changed_alert)):
+                news = True
+        return news
 
     def _dial(self):
         """Connect to the peers that are not connected."""
@@ -236,6 +268,7 @@ class Lane(object):
             sent_bytes=status.total_payload_upload,
             wasted_bytes=status.total_redundant_bytes + status.total_failed_bytes,
             failed_pieces=self.failed_pieces,
+            liars=self.liars,
             rate=status.download_payload_rate,
             peers=peers,
             files={} if self.whole else self._incomplete(),
@@ -267,6 +300,7 @@ class Lane(object):
                     size = os.fstat(stream.fileno()).st_size
                 if size != entry.size:
                     raise LaneError(entry.path, "%d bytes on the disk, expected %d" % (size, entry.size))
+            self._note()
         self.whole, self._whole_at = True, time.monotonic()
         self._tell()
 
@@ -293,6 +327,10 @@ class Lane(object):
         if self.source or self.handle is None or self.whole:
             return
         self.session.pause()
+        self._note()
+
+    def _note(self):
+        """Write down which pieces are on the disk."""
         self.handle.save_resume_data(libtorrent.torrent_handle.flush_disk_cache)
         until = time.monotonic() + 30
         while time.monotonic() < until:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ class Lanes(object):
     def __init__(self, state_dir, revision, part, count):
         self.base = os.path.join(state_dir, FOLDER)
         self.folder = os.path.join(self.base, revision)
+        self.part = part
         self.names = ["%s-%d" % (part, lane) for lane in range(count)]
         self.units = _swarm_units.units()
 
@@ -53,6 +55,7 @@ class Lanes(object):
         owner, started = self.units.owner(), []
         environment = {"PYTHONPATH": _swarm_engine.unpack(wheel, os.path.join(self.base, "engine"))} if wheel else {}
         os.chown(self.folder, *owner)
+        self._end_others()
         new_program = _write(os.path.join(self.folder, PROGRAM), program)
         for name, torrent, own in zip(self.names, torrents, options):  # noqa: B905 - zip has no strict in 3.8
             config = dict(own, torrent=os.path.join(self.folder, name + ".torrent"), state=os.path.join(self.folder, name))
@@ -65,7 +68,7 @@ class Lanes(object):
                 continue
             if active:
                 self.units.stop(name, self._config(name))
-            self._forget_status(name)
+            self._remove(name + ".status.json")  # no news of the one that begins now
             self._hand_over(name, pair, owner)
             command = _swarm_units.command(os.path.join(self.folder, PROGRAM), self._config(name))
             writable = [self.folder] if config["complete"] == "everything" else [self.folder, config["folder"]]
@@ -78,6 +81,21 @@ class Lanes(object):
         for name in self.names:
             self.units.stop(name, self._config(name))
             self._hand_over(name, None, None)
+
+    def _end_others(self):
+        """End the lanes of other revisions, and those of a time when there were more: they keep ports, memory and files for nothing."""
+        own = {self._config(name) for name in self.names}
+        for config in sorted(glob.glob(os.path.join(glob.escape(self.base), "*", self.part + "-*.json"))):
+            name = os.path.splitext(os.path.basename(config))[0]
+            # A unit is known by its name alone: one that is ours by name is stopped where its configuration is found to be another.
+            shared = name in self.names and isinstance(self.units, _swarm_units.SystemdUnits)
+            if config not in own and not shared and self.units.active(name, config):
+                self.units.stop(name, config)
+
+    def forget_notes(self):
+        """Have the lanes, which must not run, read what is there: bytes that they once noted as right are no longer."""
+        for name in self.names:
+            self._remove(name + ".resume")
 
     def clear(self):
         """Take away what the lanes needed to go on."""
@@ -95,12 +113,11 @@ class Lanes(object):
         for path, text in zip(self._pair(name).values(), pair or (None, None)):  # noqa: B905 - zip has no strict in 3.8
             if text:
                 _write(path, text.encode("ascii"), owner)
-            elif os.path.lexists(path):
-                os.unlink(path)
+            else:
+                self._remove(os.path.basename(path))
 
-    def _forget_status(self, name):
-        """What a lane told before it was started anew is no news of this one."""
-        path = os.path.join(self.folder, name + ".status.json")
+    def _remove(self, name):
+        path = os.path.join(self.folder, name)
         if os.path.exists(path):
             os.unlink(path)
 

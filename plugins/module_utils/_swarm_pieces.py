@@ -51,49 +51,59 @@ def files_of(torrent_info):
     return found
 
 
-def piece_hashes(path, size, piece_length):
-    """The hashes of a file's pieces, as a torrent has them, by reading it.
+def found_pieces(path, size, piece_length, wanted, noted):
+    """Which pieces of a file are on the disk, by reading those that nobody noted; where the file has holes nothing is read.
 
-    :returns: list of 32 bytes; shorter where the file is, and other where its bytes are.
+    :param wanted: the hash of each piece, as 32 bytes.
+    :param noted: list of bool: the pieces that are known without a look.
+    :returns: list of bool.
+    :raises OSError: when the file cannot be read.
     """
-    found = []
+    found = list(noted)
     with open(path, "rb") as stream:
-        while True:
-            block = stream.read(piece_length)
-            if not block:
-                return found
-            leaves = _merkle.leaves(memoryview(block))
-            if size <= piece_length:  # its only piece is no larger than it must be: BEP 52 makes no layer of it
-                found.append(bytes.fromhex(_merkle.root(leaves, _merkle.LEAF)))
-            else:
-                found += _merkle.fold(leaves, _merkle.LEAF, piece_length)
+        for piece, digest in enumerate(wanted):
+            start = piece * piece_length
+            if not noted[piece] and _has_data(stream.fileno(), start, min(size, start + piece_length)):
+                stream.seek(start)
+                found[piece] = _piece_hash(stream.read(piece_length), size, piece_length) == digest
+    return found
+
+
+def _has_data(descriptor, start, end):
+    """Whether a part of a file is not all hole (lseek(2), ``SEEK_DATA``)."""
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA) < end
+    except OSError:  # no data up to the file's end, or the file is shorter
+        return False
+
+
+def _piece_hash(block, size, piece_length):
+    """The hash of a piece as a torrent has it; empty for no bytes."""
+    if not block:
+        return b""
+    leaves = _merkle.leaves(memoryview(block))
+    if size <= piece_length:  # its only piece is no larger than it must be: BEP 52 makes no layer of it
+        return bytes.fromhex(_merkle.root(leaves, _merkle.LEAF))
+    return _merkle.fold(leaves, _merkle.LEAF, piece_length)[0]
 
 
 def known(files, count, complete, resumed, check):
     """The pieces that are on the disk.
 
+    What a lane that was killed had not noted yet is read: that costs less than to receive it again.
+
     :param files: as :func:`files_of` returns them.
     :param count: how many pieces the lane has.
     :param complete: paths of files that are known to be whole.
     :param resumed: what the lane itself wrote down when it last ran, as a list of bool, or ``None`` when that cannot be trusted.
-    :param check: called with a :class:`LaneFile` that is there and nobody knows about; returns a list of bool, one for each piece.
+    :param check: called with a :class:`LaneFile` and the pieces of it that were noted, as a list of bool; returns such a list.
     :returns: list of bool.
     """
     have = [False] * count
     for entry in files:
         if entry.path in complete:
             pieces = [True] * entry.pieces
-        elif resumed is not None and any(resumed[entry.first : entry.first + entry.pieces]):
-            pieces = resumed[entry.first : entry.first + entry.pieces]
         else:
-            pieces = check(entry)
+            pieces = check(entry, resumed[entry.first : entry.first + entry.pieces] if resumed is not None else [False] * entry.pieces)
         have[entry.first : entry.first + entry.pieces] = pieces
     return have
-
-
-def done_bytes(entry, have, piece_length):
-    """How much of a file is on the disk, in bytes."""
-    whole = sum(1 for piece in entry.range() if have[piece]) * piece_length
-    if entry.pieces and have[entry.first + entry.pieces - 1]:
-        whole -= entry.pieces * piece_length - entry.size
-    return whole

@@ -115,14 +115,20 @@ class HostWeights(object):
         self.wrong.sort()
 
     def missing_bytes(self):
-        """What still has to be stored, in bytes; what a broken transfer left of a file counts as stored, and an earlier revision's as here."""
-        needed = 0
+        """What has still to come, in bytes; what a broken transfer left of a file counts as here, and so does an earlier revision's."""
+        return self._lacking(_weights_incoming.arrived_bytes)
+
+    def needed_bytes(self):
+        """The room that this takes, in bytes; what a broken transfer was given counts as there."""
+        return self._lacking(_weights_incoming.allocated_bytes)
+
+    def _lacking(self, there):
+        lacking = 0
         for path in self.absent:
             if path not in self.elsewhere:
                 size, status = self.manifest["files"][path]["size"], self._stat(path)
-                there = max(status.st_size if status else 0, _weights_incoming.arrived_bytes(self.folder, path, size))
-                needed += max(0, size - there)
-        return needed
+                lacking += max(0, size - max(status.st_size if status else 0, there(self.folder, path, size)))
+        return lacking
 
     def free_bytes(self):
         """Room on the file system that the files go to."""

@@ -86,7 +86,7 @@ wrong:
   type: list
   elements: str
 missing_bytes:
-  description: What still has to be stored, in bytes.
+  description: What has still to come, in bytes.
   returned: always
   type: int
 elsewhere:
@@ -163,7 +163,7 @@ def main():
                     Finding(os.uname().nodename, "weights in %s" % held.folder, error, "readable files", "mend the disk, then run again")
                 )
             )
-    needed, free = int(held.missing_bytes() * _ROOM), held.free_bytes()
+    needed, free = int(held.needed_bytes() * _ROOM), held.free_bytes()
     if needed > free:
         module.fail_json(
             msg=str(

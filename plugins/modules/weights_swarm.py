@@ -147,7 +147,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_host imp
 LINGER_SECONDS = 1800
 
 
-def folder_and_complete(params, owner):
+def folder_and_complete(params, lanes):
     """Where a machine's lanes work, and what they need not read."""
     if params["source"]:
         return os.path.realpath(params["path"]), "everything"
@@ -157,13 +157,16 @@ def folder_and_complete(params, owner):
     if len(complete) == len(params["manifest"]["files"]):
         return held.folder, complete
     there = [path for path in held.absent + held.unread + held.wrong if os.path.lexists(os.path.join(held.folder, path))]
-    _weights_incoming.prepare(held.folder, complete, there, owner)
+    if there:
+        lanes.stop()
+        lanes.forget_notes()
+    _weights_incoming.prepare(held.folder, complete, there, lanes.units.owner())
     return _weights_incoming.folder_of(held.folder), complete
 
 
 def start(params, lanes):
     """Start the lanes; returns the names of those that were started."""
-    folder, complete = folder_and_complete(params, lanes.units.owner())
+    folder, complete = folder_and_complete(params, lanes)
     options = [dict(lane, folder=folder, complete=complete, linger_seconds=LINGER_SECONDS) for lane in params["lanes"]]
     pair = (params["certificate"], params["key"]) if params["certificate"] else None
     program, torrents = base64.b64decode(params["program"]), decoded(params["torrents"])

@@ -127,3 +127,66 @@ def test_old_revisions_go_and_nothing_else_does(host, tmp_path):
         [os.path.basename(host().folder), "a" * 16, "b" * 16, "d" * 16, "notes"]
     )
     assert host().pending(3) == []
+
+
+def entry(content):
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.fixture
+def newer(host):
+    """The next revision on the same host: one file is the same under another name, one is new."""
+    bring(host)
+    read(host)
+    manifest = _weights.manifest_of({"renamed one": entry(b"x" * 1000), "new": entry(b"n" * 10), "config.json": entry(b"{}")})
+    return lambda: HostWeights(host().path, manifest, host().state_dir)
+
+
+def looked(make):
+    held = make()
+    held.look()
+    return held
+
+
+def test_what_another_revision_holds_is_neither_sent_nor_stored_twice(host, newer):
+    held = looked(newer)
+    assert held.absent == ["config.json", "new", "renamed one"]
+    assert sorted(held.elsewhere) == ["config.json", "renamed one"]
+    assert held.missing_bytes() == 10
+    held.take_from_elsewhere()
+    held = looked(newer)
+    assert (held.absent, held.unread, held.wrong, held.elsewhere) == (["new"], [], [], {})
+    assert held.complete() == ["config.json", "renamed one"]
+    for path, other in (("renamed one", "sub/shard one"), ("config.json", "config.json")):
+        assert os.path.samefile(os.path.join(held.folder, path), os.path.join(host().folder, other))
+    # The earlier revision is still known without a look at its bytes.
+    assert looked(host).unread == []
+
+
+def test_a_file_of_another_revision_that_changed_is_not_taken(host, newer):
+    with open(os.path.join(host().folder, "sub/shard one"), "r+b") as stream:
+        stream.write(b"y")
+    assert sorted(looked(newer).elsewhere) == ["config.json"]
+
+
+def test_the_folder_that_an_operator_brought_has_no_other_revisions(host, newer):
+    os.makedirs(host().path)
+    assert looked(newer).elsewhere == {}
+
+
+def test_what_arrived_proven_is_known_without_a_look_at_its_bytes(host):
+    folder = host().folder
+    bring(host, ["config.json"])
+    read(host)
+    for path in ("sub/shard one", "empty"):
+        target = os.path.join(folder, ".incoming", path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "wb") as stream:
+            stream.write(FILES[path])
+    assert looked(host).absent == ["empty", "sub/shard one"]
+    assert looked(host).missing_bytes() == 0
+    assert host().take_arrived(["sub/shard one", "empty", "config.json", "of another manifest"]) == ["empty", "sub/shard one"]
+    held = looked(host)
+    assert (held.absent, held.unread, held.complete()) == ([], [], sorted(FILES))
+    host().settle()
+    assert not os.path.exists(os.path.join(folder, ".incoming"))
