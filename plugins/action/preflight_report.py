@@ -49,6 +49,8 @@ class ActionModule(ActionBase):
                 "rdma_rate": {"type": "float", "default": 0},
                 "idle_memory": {"type": "str", "default": "1g"},
                 "weights_source": {"type": "str", "default": ""},
+                "weights_mirror": {"type": "str", "default": ""},
+                "weights_bytes": {"type": "int", "default": 0},
                 "weights_root": {"type": "str", "default": ""},
                 "image_reference": {"type": "str", "default": ""},
                 "image_archive": {"type": "str", "default": ""},
@@ -131,7 +133,7 @@ def needs_of(options, before):
         return Needs(
             before=before,
             shm_bytes=parse_size(options["shm_size"]),
-            weights_bytes=weights_bytes(options["weights_source"]),
+            weights_bytes=max(options["weights_bytes"], weights_bytes(options["weights_source"])),
             weights_root=options["weights_root"],
             image_source=archive or options["image_reference"],
             image_bytes=max(options["image_bytes"], archive_bytes),
@@ -203,9 +205,19 @@ def weights_bytes(source):
         return 0
 
 
+def has_no_files(folder):
+    """Whether there is no folder, or nothing in it but what a download left hidden."""
+    return all(name.startswith(".") for _folder, _folders, names in os.walk(folder) for name in names)
+
+
 def missing_sources(options):
     """What should lie on the controller and does not."""
     found = []
+    if options["weights_source"] and options["weights_mirror"] and has_no_files(options["weights_source"]):
+        empty = f"nothing in {options['weights_source']}"
+        finding = Finding("localhost", "weights_source", empty, "the weights", "run weights.yml, which fetches them from weights_mirror")
+        found.append(Judgement("weights_source", finding, stage="weights", evidence=options["weights_source"]))
+        options = {**options, "weights_source": ""}
     sources = (
         ("weights_source", options["weights_source"], "folder", os.path.isdir),
         ("image_archive", options["image_archive"], "file", os.path.isfile),

@@ -12,6 +12,22 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _EXPECTED = "a manifest of ours as JSON, a listing of Hugging Face or ModelScope as JSON, or the output of sha256sum"
 
 
+def of(options):
+    """The list that a module was given, as :func:`parse` returns it; empty where it was given none.
+
+    :param options: the module's options; ``published`` is a file, ``published_text`` what is in one.
+    :raises WeightsError: when the file cannot be read, and as :func:`parse`.
+    """
+    path = options["published"]
+    if not path:
+        return parse(options["published_text"]) if options["published_text"] else {}
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return parse(stream.read())
+    except OSError as error:
+        raise WeightsError("%s: %s" % (path, error.strerror), "the publisher's list of files") from error
+
+
 def parse(text):
     """A publisher's list as ``{path: {"size", "sha256", "merkle_root", each where it is told}}``.
 

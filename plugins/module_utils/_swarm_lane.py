@@ -61,6 +61,7 @@ class Lane(object):
         self.handle = None
         self.whole = False
         self._began, self._whole_at = time.monotonic(), None
+        self._busy = True
         self.failed_pieces = 0
         self.liars = []
         self._saved = 0.0
@@ -241,6 +242,9 @@ class Lane(object):
         """Connect to the peers that are not connected."""
         now = time.monotonic()
         connected = {peer.ip[0] for peer in self.handle.get_peer_info()}
+        if self._busy and (connected >= set(self._peers) or now - self._began > _swarm_settings.BUSY_SECONDS):
+            self._busy = False
+            self.session.apply_settings({"tick_interval": _swarm_settings.IDLE_TICK})
         for address, endpoint in self._peers.items():
             if address not in connected and now - self._dialled.get(address, float("-inf")) >= _swarm_settings.RECONNECT_SECONDS:
                 self._dialled[address] = now

@@ -75,6 +75,16 @@ options:
     description: Folder on the controller that the weights come from; empty where they are on the hosts already.
     type: str
     default: ""
+  weights_mirror:
+    description: URL that O(weights_source) is filled from; a folder without weights is then the stage's to fill, and no error.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  weights_bytes:
+    description: Size of the weights in bytes, where a publisher's list tells it. What lies in O(weights_source) is taken at least.
+    type: int
+    default: 0
+    version_added: 0.2.0
   weights_root:
     description:
       - Identity of the weights, as RV(flagos.kunlunxin.weights_manifest_info#module:manifest) holds it; empty while nobody has read them.

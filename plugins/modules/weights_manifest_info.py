@@ -40,6 +40,10 @@ options:
         (C(/api/v1/models/OWNER/NAME/repo/files?Revision=REVISION&Recursive=true)).
       - Hugging Face tells the SHA-256 of large files only; of the others the size is compared.
     type: path
+  published_text:
+    description: The text of such a list, for a list that lies elsewhere than the folder.
+    type: json
+    version_added: 0.2.0
   expected_config:
     description: Keys that the model's C(config.json) must have, such as C(quantization_config) for an accelerator that takes quantized weights.
     type: list
@@ -108,7 +112,7 @@ def read_manifest(options):
     if not options["source"]:
         raise _weights.WeightsError("weights_source is empty", "the folder on the controller that holds the weights")
     source = WeightsSource(options["source"], options["cache"])
-    published = _published(options["published"])
+    published = _published_list.of(options)
     pinned = options["pinned"]
     for expected in (published, pinned.get("files", {})):
         _weights.compare_sizes(source.files, expected)
@@ -128,26 +132,18 @@ def read_manifest(options):
     return {"manifest": manifest, "read_bytes": read_bytes}
 
 
-def _published(path):
-    if not path:
-        return {}
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return _published_list.parse(stream.read())
-    except OSError as error:
-        raise _weights.WeightsError("%s: %s" % (path, error.strerror), "the publisher's list of files") from error
-
-
 def main():
     module = AnsibleModule(
         argument_spec={
             "source": {"type": "path", "required": True},
             "published": {"type": "path"},
+            "published_text": {"type": "json"},
             "expected_config": {"type": "list", "elements": "str", "default": []},
             "pinned": {"type": "dict", "default": {}},
             "cache": {"type": "path", "required": True},
             "only_cached": {"type": "bool", "default": False},
         },
+        mutually_exclusive=[["published", "published_text"]],
         supports_check_mode=True,
     )
     try:

@@ -55,6 +55,7 @@ PACKAGES = {
 # For benchmarks of devices between networks: nobody's addresses (RFC 2544, RFC 6890).
 NETWORK = "198.18.0"
 PORT_RATE = 0.93  # of the rate, at least, for a link that is what it should be; headers take 4.5%
+ATTEMPTS = 3  # a machine that is busy for a moment is not too busy
 # A switch's port: a few packets at once, and a queue of some milliseconds.
 BURST_BYTES, QUEUE_MS = 32 * 1024, 40
 # The first process of the bed: takes orphans' ends, and ends when its standard input is closed.
@@ -380,8 +381,12 @@ class Bed:
         try:
             for server in servers:
                 server.listens(5201)
-            one = self._streams(seconds, [("source", "h1")])[0]
-            if one < PORT_RATE:
+            one = 0.0
+            for _attempt in range(ATTEMPTS):
+                one = max(one, self._streams(seconds, [("source", "h1")])[0])
+                if one >= PORT_RATE:
+                    break
+            else:
                 raise BedError(f"one stream gets {one:.0%} of {self.rate_mbit:g} Mbit/s, expected {PORT_RATE:.0%}: the machine is too busy")
             two = sum(self._streams(seconds, [("source", "h1"), ("source", self.hosts[1])])) if len(self.hosts) > 1 else one
             both = min(self._streams(seconds, [("source", "h1"), ("h1", "source")]))

@@ -1,13 +1,13 @@
 """The weights' swarm in a bed, run by the very program and from the very torrents that the role uses.
 
-    swarm = Swarm(bed, python="/usr/bin/python3")
+    swarm = Swarm(bed)
     prepared = swarm.prepare(bed.home("source") / "weights")      # what the source's stage does once
     swarm.start(prepared, {"source": ..., "h1": ...})             # member: folder
     swarm.wait(["h1"], timeout=60)                                # until these are complete; SwarmError says who failed and why
     swarm.status("h1")                                            # the sum of its lanes
     swarm.stop()
 
-``python`` is an interpreter that has ``libtorrent``.
+``python`` is an interpreter that has ``libtorrent``; by default the one that runs this.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -29,10 +28,22 @@ from bed import Bed, BedError, Process
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
 
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _torrent  # noqa: E402 - found below the clone
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._piece_layers import PieceLayers  # noqa: E402
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import revision_name  # noqa: E402
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _zipapp  # noqa: E402
+
 FIRST_PORT = 6900
 COUNTED = ("wanted_bytes", "done_bytes", "received_bytes", "sent_bytes", "wasted_bytes")
-# TODO goes away with the role's own program
-STAND_IN = os.environ.get("SWARM_STAND_IN", "")
+# In the bed, where the files are: what the stage's module does at the source.
+_READ = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_source import WeightsSource
+source = WeightsSource(sys.argv[2], sys.argv[3])
+source.read(lambda count, note: None)
+print(json.dumps(source.manifest()))
+"""
 
 
 class SwarmError(RuntimeError):
@@ -44,12 +55,13 @@ class Prepared:
     """What the source makes before anything is sent.
 
     :ivar folder: its files, as the bed sees them.
+    :ivar cache: beside which the layers of their hash trees are kept.
     :ivar manifest_s: seconds that reading and hashing them took.
     """
 
     folder: Path
     manifest: dict[str, Any]
-    layers: Path
+    cache: Path
     manifest_s: float
 
 
@@ -58,27 +70,37 @@ class Swarm:
 
     :param python: the interpreter with libtorrent.
     :param lanes: how many for each member.
+    :ivar options: what every lane's configuration says besides, or instead.
     """
 
-    def __init__(self, bed: Bed, python: str, lanes: int = 1) -> None:
+    def __init__(self, bed: Bed, python: str = sys.executable, lanes: int = 1) -> None:
         self.bed = bed
         self.python = python
         self.lanes = lanes
+        self.options: dict[str, Any] = {}
         self.folder = bed.folder / "swarm"
         self._outside = bed.outside(self.folder)
         self._outside.mkdir(exist_ok=True)
         self.running: dict[tuple[str, int], Process] = {}
-        self.program = Path(STAND_IN)
+        self.program = self.folder / "swarm.pyz"
+        bed.outside(self.program).write_bytes(_zipapp.build("_swarm_program"))
 
     def prepare(self, folder: Path) -> Prepared:
-        """The manifest of a folder, with what torrents are made of."""
+        """The manifest of a folder of the source, with what torrents are made of."""
+        cache = self.folder / f"{folder.name}.cache.json"
         began = time.monotonic()
-        made = json.loads(self.bed.run("source", self.python, self.program, "--torrents", folder, str(self.lanes), self.folder))
-        return Prepared(folder, {"torrents": made}, self.folder, time.monotonic() - began)
+        manifest = json.loads(self.bed.run("source", sys.executable, "-c", _READ, ROOT / "collections", folder, cache, timeout=600))
+        return Prepared(folder, manifest, cache, time.monotonic() - began)
 
     def torrents(self, prepared: Prepared) -> list[Path]:
         """The torrent of each lane, as files that every member can read."""
-        return [Path(name) for name in prepared.manifest["torrents"]]
+        layers = PieceLayers(str(self.bed.outside(prepared.cache)))
+        name = revision_name(prepared.manifest["root"])
+        paths = []
+        for lane, files in enumerate(_torrent.lanes(prepared.manifest, self.lanes)):
+            paths.append(self.folder / f"{name}-{lane}.torrent")
+            self.bed.outside(paths[-1]).write_bytes(_torrent.torrent(prepared.manifest, files, layers.get, name))
+        return paths
 
     def start(self, prepared: Prepared, folders: dict[str, Path], complete: tuple[str, ...] = ("source",), linger: int = 900) -> None:
         """Starts every lane of these members.
@@ -104,6 +126,7 @@ class Swarm:
             "state": str(self.folder / f"{name}-lane-{lane}"),
             "tls": None,
             "linger_seconds": linger,
+            **self.options,
         }
         path = self.folder / f"{name}-lane-{lane}.json"
         self.bed.outside(path).write_text(json.dumps(config))

@@ -17,6 +17,8 @@ OPTIONS = {
     "idle_memory": "1g",
     "clock_spread": 1.0,
     "weights_source": "",
+    "weights_mirror": "",
+    "weights_bytes": 0,
     "weights_root": "",
     "archive_copy": "",
     "image_archive": "",
@@ -94,6 +96,19 @@ def test_a_missing_source_is_named(option, variable):
     assert [str(one.finding).split(": ")[:2] for one in found] == [["localhost", variable]]
     assert "/nowhere/at/all" in str(found[0].finding)
     assert found[0].fails_before("host")
+
+
+def test_weights_that_a_mirror_has_are_to_do_and_count_with_the_size_that_their_list_says(tmp_path):
+    (tmp_path / "begun" / "sub").mkdir(parents=True)
+    (tmp_path / "begun" / "sub" / ".shard.part").write_bytes(b"1")
+    for folder in (tmp_path / "nowhere", tmp_path / "begun"):
+        options = {**OPTIONS, "weights_source": str(folder), "weights_mirror": "https://mirror/", "weights_bytes": 9}
+        (found,) = preflight_report.missing_sources(options)
+        assert str(found.finding) == (
+            f"localhost: weights_source: nothing in {folder}; expected the weights; run weights.yml, which fetches them from weights_mirror"
+        )
+        assert (found.is_to_do("host"), found.fails_before("weights"), found.fails_before("serve")) == (True, False, True)
+        assert preflight_report.needs_of(options, "host").weights_bytes == 9
 
 
 def test_sources_that_are_there_are_no_finding(tmp_path):

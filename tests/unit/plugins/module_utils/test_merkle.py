@@ -65,17 +65,17 @@ def test_a_coarse_layer_does_not_tell_a_finer_one():
 @example(2**30 + 1)
 def test_pieces_are_few_and_no_larger_than_needed(size):
     length = _merkle.piece_length(size)
-    assert 2**16 <= length <= 2**22
+    assert 2**18 <= length <= 2**22
     assert length & (length - 1) == 0
     assert _merkle.count(size, length) <= 2**14 or length == 2**22
-    assert length == 2**16 or _merkle.count(size, length // 2) > 2**14
+    assert length == 2**18 or _merkle.count(size, length // 2) > 2**14
 
 
 @given(st.integers(0, 2**43), st.integers(0, 2**43))
 def test_what_is_kept_of_a_file_is_fine_enough_for_every_torrent_that_has_it(size, others):
     piece = _merkle.piece_length(size + others)
     assert _merkle.granularity(size) <= piece
-    assert size <= piece or _merkle.granularity(size) >= 2**16
+    assert size <= piece or _merkle.granularity(size) >= 2**18
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32)))

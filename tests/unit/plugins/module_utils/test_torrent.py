@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NAME = "0123456789abcdef"
-PIECE = 2**16
+PIECE = 2**18
 values = st.recursive(
     st.integers(-(2**63) + 1, 2**63 - 1) | st.binary(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.binary(max_size=4), inner, max_size=4),
@@ -142,7 +142,7 @@ def test_a_name_that_would_not_arrive_as_it_is_is_refused(paths, observed):
 
 
 def test_what_is_not_known_of_a_file_is_told(tmp_path, read):
-    manifest, layers = read(make(tmp_path / "source", {"shard": 200_000, "empty": 0}))
+    manifest, layers = read(make(tmp_path / "source", {"shard": 600_000, "empty": 0}))
     with pytest.raises(_torrent.TorrentError, match="shard: the hashes of its pieces are missing"):
         _torrent.torrent(manifest, ["shard"], lambda root, size: None, NAME)
     with pytest.raises(_torrent.TorrentError, match="shard: the hashes of its pieces are damaged") as refused:

@@ -15,7 +15,7 @@ def source(tmp_path):
     folder = tmp_path / "source"
     (folder / "sub dir").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    (folder / "sub dir" / "shard").write_bytes(b"x" * 100_000)
+    (folder / "sub dir" / "shard").write_bytes(b"x" * 300_000)
     return folder
 
 
@@ -66,7 +66,7 @@ def test_the_source_is_read_once(manifest_info, source):
 
 def test_the_sources_faults_are_one_line_and_found_before_anything_is_read(manifest_info, source, tmp_path):
     pinned = manifest_info()["manifest"]
-    (source / "sub dir" / "shard").write_bytes(b"x" * 99_999)
+    (source / "sub dir" / "shard").write_bytes(b"x" * 299_999)
     answer = manifest_info(pinned=pinned, only_cached=True)
     assert answer["msg"] == (
         f"localhost: weights in {source}: sub dir/shard: 99999 bytes; expected 100000 bytes, as the manifest says; "
@@ -84,7 +84,7 @@ def test_the_sources_faults_are_one_line_and_found_before_anything_is_read(manif
 
 def test_other_bytes_than_pinned_are_found_when_they_are_read(manifest_info, source):
     pinned = manifest_info()["manifest"]
-    (source / "sub dir" / "shard").write_bytes(b"y" * 100_000)
+    (source / "sub dir" / "shard").write_bytes(b"y" * 300_000)
     assert "manifest" not in manifest_info(pinned=pinned, only_cached=True)
     assert "sub dir/shard: sha256" in manifest_info(pinned=pinned)["msg"]
 
@@ -103,10 +103,10 @@ def test_what_hugging_face_publishes_is_compared(manifest_info, source, tmp_path
     listing = tmp_path / "tree.json"
     listing.write_text(
         '[{"type": "file", "path": ".gitattributes", "size": 9, "oid": "1"}, {"type": "file", "path": "config.json", "size": 2, "oid": "1"},'
-        ' {"type": "file", "path": "sub dir/shard", "size": 9, "lfs": {"oid": "%s", "size": 100000}}]' % ("0" * 64)
+        ' {"type": "file", "path": "sub dir/shard", "size": 9, "lfs": {"oid": "%s", "size": 300000}}]' % ("0" * 64)
     )
     answer = manifest_info(published=str(listing))
-    assert f"sub dir/shard: sha256 {hashlib.sha256(b'x' * 100_000).hexdigest()}; expected {'0' * 64}, as the manifest says" in answer["msg"]
+    assert f"sub dir/shard: sha256 {hashlib.sha256(b'x' * 300_000).hexdigest()}; expected {'0' * 64}, as the manifest says" in answer["msg"]
 
 
 def test_torrents_are_made_without_a_read_and_are_always_the_same(run_module, manifest_info, source, tmp_path):
@@ -115,8 +115,8 @@ def test_torrents_are_made_without_a_read_and_are_always_the_same(run_module, ma
     shutil.rmtree(source)
     before = tree(tmp_path)
     made = run_module("weights_torrents_info", asked)
-    assert [(one["lane"], one["bytes"], one["files"]) for one in made["torrents"]] == [(0, 100_000, 1), (1, 2, 1)]
-    assert (made["changed"], made["piece_length"]) == (False, 65536)
+    assert [(one["lane"], one["bytes"], one["files"]) for one in made["torrents"]] == [(0, 300_000, 1), (1, 2, 1)]
+    assert (made["changed"], made["piece_length"]) == (False, 262144)
     name = manifest["root"].partition(":")[2][:16].encode()
     assert all(b"4:name16:" + name in base64.b64decode(one["torrent"]) for one in made["torrents"])
     assert run_module("weights_torrents_info", asked) == run_module("weights_torrents_info", asked, check=True) == made

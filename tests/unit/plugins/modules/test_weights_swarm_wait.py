@@ -12,6 +12,7 @@ from ansible_collections.flagos.kunlunxin.plugins.modules.weights_swarm_wait imp
 def status(phase="receiving", done=0, peers=(), **more):
     return {
         "phase": phase,
+        "seconds": 1.5,
         "done_bytes": done,
         "peers": {f"192.0.2.{n}": {"progress": part} for n, part in enumerate(peers)},
         "error": None,

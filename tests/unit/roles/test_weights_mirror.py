@@ -1,0 +1,123 @@
+"""The first hop as the role plays it, with this machine as controller and as a host of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).absolute().parents[3]
+PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+CONTENT = {"config.json": b"{}", "sub dir/shard": b"x" * 200_000}
+
+pytestmark = pytest.mark.skipif(not (PLAYBOOK.exists() and (ROOT / "collections").is_dir()), reason="needs a clone that set-up made")
+
+PLAY = [
+    {
+        "hosts": "cluster",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "ansible.builtin.include_role": {"name": "flagos.kunlunxin.weights", "tasks_from": "{{ part }}", "public": True},
+                # What the role would take from the inventory's plan.
+                "vars": {
+                    "_weights_plan": {
+                        "hosts": [],
+                        "model": {"path": "{{ playbook_dir }}/m"},
+                        "state_dir": "{{ playbook_dir }}/state",
+                        "cache_dir": "{{ playbook_dir }}/cache",
+                    },
+                    "_weights_pinned": {},
+                    "_weights_expected_config": [],
+                },
+            },
+            {"ansible.builtin.debug": {"msg": "root {{ _weights_manifest.root }}"}, "when": "not _weights_unfetched"},
+        ],
+    }
+]
+
+
+@pytest.fixture
+def server(mirror_server):
+    server = mirror_server()
+    server.files = dict(CONTENT)
+    server.token = "canary-77"
+    return server
+
+
+@pytest.fixture
+def play(server, tmp_path):
+    """Plays a part of the role; returns (how it ended, what it printed)."""
+    common = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"children": {"cluster": {"hosts": {"node1": {}, "node2": {}}, "vars": common}}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(PLAY, sort_keys=False))
+    listing = [
+        {"type": "file", "path": path, "size": len(content), "lfs": {"size": len(content), "oid": hashlib.sha256(content).hexdigest()}}
+        for path, content in CONTENT.items()
+    ]
+    (tmp_path / "list.json").write_text(json.dumps(listing))
+
+    def run(part, *options, **variables):
+        given = {
+            "part": part,
+            "weights_mirror": server.url,
+            "weights_mirror_token": server.token,
+            "weights_published": f"{tmp_path}/list.json",
+        }
+        (tmp_path / "variables.json").write_text(json.dumps({**given, **variables}))
+        ended = subprocess.run(
+            [PLAYBOOK, "-i", tmp_path / "hosts.yml", tmp_path / "play.yml", "-vvv", "-e", f"@{tmp_path}/variables.json", *options],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+                "ANSIBLE_HOME": str(tmp_path / "home"),
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                "ANSIBLE_NOCOLOR": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "canary" not in ended.stdout + ended.stderr
+        stats = json.loads(ended.stdout[ended.stdout.index("{\n") :])["stats"]
+        assert ended.returncode == 0, ended.stdout
+        return sum(one["changed"] for one in stats.values()), ended.stdout
+
+    return run
+
+
+def held(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+TO_COME = "weights: runs after 2 files, 195.31 KB, were fetched from "
+
+
+def test_preflight_and_check_mode_say_what_is_to_be_fetched_and_the_stage_fetches_it_once(play, tmp_path):
+    source = tmp_path / "source"
+    for part, check, predicted in (("preflight", [], 0), ("main", ["--check"], 1)):
+        changed, text = play(part, *check, weights_source=str(source))
+        assert (changed, TO_COME in text, source.exists()) == (predicted, True, False)
+    changed, text = play("manifest", weights_source=str(source))
+    assert (changed, held(source)) == (1, CONTENT)
+    assert "weights: 2 files, 195.31 KB, fetched from " in text
+    assert "root sha256:" in text
+    assert TO_COME not in text
+    changed, text = play("manifest", weights_source=str(source))
+    assert (changed, " fetched from " in text, "root sha256:" in text) == (0, False, True)
+
+
+def test_a_host_that_has_the_first_source_fetches_by_the_controllers_list(play, tmp_path):
+    folder = tmp_path / "disk"
+    changed, text = play("manifest", weights_sources=[{"host": "node2", "path": str(folder)}])
+    assert (changed, held(folder), "root sha256:" in text) == (1, CONTENT, True)
