@@ -69,7 +69,7 @@ def test_the_sources_faults_are_one_line_and_found_before_anything_is_read(manif
     (source / "sub dir" / "shard").write_bytes(b"x" * 299_999)
     answer = manifest_info(pinned=pinned, only_cached=True)
     assert answer["msg"] == (
-        f"localhost: weights in {source}: sub dir/shard: 99999 bytes; expected 100000 bytes, as the manifest says; "
+        f"localhost: weights in {source}: sub dir/shard: 299999 bytes; expected 300000 bytes, as the manifest says; "
         "mend weights_source, or fetch the files again, or run lock.yml where these are the weights to pin"
     )
     (source / "sub dir" / "shard").unlink()
