@@ -62,12 +62,11 @@ def test_the_controller_is_one_of_the_kinds(run_module, tmp_path):
 
 
 def test_a_wheel_with_other_bytes_is_one_line_with_what_to_do(run_module, tmp_path):
-    (tmp_path / _swarm_wheels.name_of(*OWN.split("-", 1))).write_bytes(b"other")
+    wheel = tmp_path / _swarm_wheels.name_of(*OWN.split("-", 1))
+    wheel.write_bytes(b"other")
     answer = run_module("weights_engine", {"kinds": [], "folders": [str(tmp_path)], "cache": str(tmp_path / "cache")})
     assert answer["failed"]
-    assert answer["msg"].startswith(
-        f"localhost: libtorrent for the hosts: {tmp_path / _swarm_wheels.name_of(*OWN.split('-', 1))} has sha256 "
-    )
+    assert answer["msg"].startswith(f"localhost: libtorrent for the hosts: {wheel} has sha256 ")
     assert "\n" not in answer["msg"]
 
 

@@ -332,3 +332,17 @@ def test_a_thousand_hosts_in_a_second(plan, p800):
     found = plan({"groups": {"cluster": list(hosts)}, "hostvars": hosts}).as_dict()
     assert len(found["ranks"]) == 8192
     assert time.process_time() - began < 1.0
+
+
+# The swarm
+
+
+def test_weights_travel_on_every_rail_once_unless_told_otherwise(plan, p800):
+    assert {tuple(host["swarm_interfaces"]) for host in plan(p800()).as_dict()["hosts"]} == {("eth1", "eth2", "eth3", "eth4")}
+    told = plan(p800(weights_interfaces=["bond0"])).as_dict()
+    assert {tuple(host["swarm_interfaces"]) for host in told["hosts"]} == {("bond0",)}
+
+
+def test_the_swarms_ports_follow_the_first_one(plan, p800):
+    assert plan(p800()).as_dict()["swarm"] == {"member_port": 6900, "source_port": 6916, "most_lanes": 16}
+    assert plan(p800(weights_port=7000)).as_dict()["swarm"]["source_port"] == 7016

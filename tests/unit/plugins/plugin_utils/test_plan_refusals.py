@@ -115,6 +115,28 @@ LINES = [
         "cluster: cluster_ssh_port: 22, the port of host1's own sshd (ansible_port); expected a port of its own; choose another cluster_ssh_port",
     ),
     (
+        "the swarm's ports beside the service's",
+        {"serve_port": 6905},
+        "cluster: weights_port: 6900 to 6931, among them the port of serve_port; expected 32 ports of its own; choose another weights_port",
+    ),
+    (
+        "the swarm's ports reach into Ray's",
+        {"weights_port": 9990},
+        "cluster: weights_port: 9990 to 10021, among them the port of Ray's client server; expected 32 ports of its own;"
+        " choose another weights_port",
+    ),
+    (
+        "the swarm's last port beyond the last port",
+        {"weights_port": 65530},
+        "cluster: weights_port: 65530; expected a whole number from 1024 to 65504; mend weights_port",
+    ),
+    (
+        "the swarm's interfaces as one that is none",
+        {"weights_interfaces": ["eth1", ""]},
+        "cluster: weights_interfaces: ['eth1', '']; expected a list of network interfaces, such as [eth1, eth1, eth2, eth2];"
+        " mend weights_interfaces",
+    ),
+    (
         "port of Ray's workers",
         {"serve_port": 10500},
         "cluster: serve_port: 10500, the port of Ray's workers; expected a port of its own; choose another serve_port",
