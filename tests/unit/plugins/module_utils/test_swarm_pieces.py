@@ -8,9 +8,9 @@ import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _merkle, _swarm_pieces
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._swarm_pieces import LaneFile
 
-PIECE = 65536
+PIECE = 262144
 LARGE = os.urandom(4 * PIECE + 1000)
-SMALL = os.urandom(40_000)
+SMALL = os.urandom(160_000)
 
 
 def hashes(content, size=PIECE):
@@ -26,7 +26,7 @@ def found(path, content, noted=None):
     return _swarm_pieces.found_pieces(str(path), len(content), PIECE, wanted, noted or [False] * len(wanted))
 
 
-@pytest.mark.parametrize("content", [LARGE, SMALL, b"x"], ids=["five pieces", "a piece of three leaves", "a byte"])
+@pytest.mark.parametrize("content", [LARGE, SMALL, b"x"], ids=["five pieces", "a piece of ten leaves", "a byte"])
 def test_a_whole_file_is_all_there(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -96,5 +96,5 @@ def test_the_files_of_a_torrent_are_ranges_of_its_pieces(tmp_path):
     manifest = {"bytes": len(LARGE) + len(SMALL), "files": {"deep/er/large": entry(LARGE), "empty": entry(b""), "small": entry(SMALL)}}
     made = _torrent.torrent(manifest, sorted(manifest["files"]), lambda root, size: hashes(LARGE), "98ea6e4f216f2fb4")
     files = _swarm_pieces.files_of(libtorrent.torrent_info(libtorrent.bdecode(made)))
-    assert {(one.path, one.size, one.pieces) for one in files} == {("deep/er/large", len(LARGE), 5), ("empty", 0, 0), ("small", 40_000, 1)}
+    assert {(one.path, one.size, one.pieces) for one in files} == {("deep/er/large", len(LARGE), 5), ("empty", 0, 0), ("small", 160_000, 1)}
     assert sorted(piece for one in files for piece in one.range()) == list(range(6))

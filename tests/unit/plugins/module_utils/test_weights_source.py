@@ -9,7 +9,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._stat_cache impor
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import WeightsError
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_source import WeightsSource
 
-FILES = {"config.json": b"{}", "sub/shard one": b"x" * 200_000, "empty": b""}
+FILES = {"config.json": b"{}", "sub/shard one": b"x" * 800_000, "empty": b""}
 DIGESTS = {path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()}
 
 
@@ -47,8 +47,8 @@ def test_only_what_a_torrent_needs_is_kept_beside(folder, cache):
     _unread, files = read(folder, cache)
     root = files["sub/shard one"]["merkle_root"]
     assert os.listdir(os.path.join(os.path.dirname(cache), "layers")) == [root]
-    assert len(PieceLayers(cache).get(root, 200_000)) == 4
-    assert PieceLayers(cache).get("0" * 64, 200_000) is None
+    assert len(PieceLayers(cache).get(root, 800_000)) == 4
+    assert PieceLayers(cache).get("0" * 64, 800_000) is None
 
 
 def test_a_cache_from_before_merkle_roots_counts_as_unread(folder, cache):
@@ -72,7 +72,7 @@ def test_a_layer_that_is_gone_or_cut_is_made_again(folder, cache):
 
 def test_a_file_that_changes_between_the_look_and_the_read_is_named(folder, cache):
     source = WeightsSource(str(folder), cache)
-    (folder / "sub" / "shard one").write_bytes(b"y" * 200_000)
+    (folder / "sub" / "shard one").write_bytes(b"y" * 800_000)
     with pytest.raises(WeightsError, match=r"^sub/shard one: it changed while it was read"):
         source.read(lambda done, note: None)
 

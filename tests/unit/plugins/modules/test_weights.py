@@ -73,7 +73,7 @@ def test_the_sources_faults_are_one_line_and_found_before_anything_is_read(manif
         "mend weights_source, or fetch the files again, or run lock.yml where these are the weights to pin"
     )
     (source / "sub dir" / "shard").unlink()
-    assert "sub dir/shard: missing; expected 100000 bytes" in manifest_info(pinned=pinned, only_cached=True)["msg"]
+    assert "sub dir/shard: missing; expected 300000 bytes" in manifest_info(pinned=pinned, only_cached=True)["msg"]
     shutil.rmtree(source)
     assert f"{source}: No such file or directory; expected a readable folder" in manifest_info()["msg"]
     (tmp_path / "list").write_text("no list")
