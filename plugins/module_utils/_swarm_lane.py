@@ -51,6 +51,10 @@ class Lane(object):
             self._layers = libtorrent.bdecode(stream.read()).get(b"piece layers", {})
         self._refuse_links()
         self.files = _swarm_pieces.files_of(self.torrent)
+        if config.get("tls") and not self.torrent.ssl_cert():
+            raise LaneError("", "the torrent names no authority, and the lane has a certificate")
+        if self.torrent.ssl_cert() and not config.get("tls"):
+            raise LaneError("", "the torrent names an authority, and the lane has no certificate of it")
         self.wanted = sum(entry.size for entry in self.files)
         # A host that has everything is a source like any other.
         self.source = config["complete"] == "everything" or {entry.path for entry in self.files} <= set(config["complete"])
@@ -101,7 +105,7 @@ class Lane(object):
         members = len(self._peers)
         params = libtorrent.session_params()
         params.settings = dict(
-            _swarm_settings.settings(self.config["listen"], members, self.wanted),
+            _swarm_settings.settings(self.config["listen"], members, self.wanted, tls=bool(self.config.get("tls"))),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
             | libtorrent.alert.category_t.status_notification
@@ -140,6 +144,16 @@ class Lane(object):
             self._make_empty_files()
             params.piece_priorities = self._priorities(have)
         self.handle = self.session.add_torrent(params)
+        if self.config.get("tls"):
+            self._show_certificate()
+
+    def _show_certificate(self):
+        """What this member shows to the others; before, libtorrent connects to nobody and nobody to it."""
+        texts = []
+        for name in ("certificate", "key"):
+            with open(self.config["tls"][name]) as stream:
+                texts.append(stream.read())
+        self.handle.set_ssl_certificate_buffer(texts[0], texts[1], _swarm_settings.DIFFIE_HELLMAN)
 
     def _priorities(self, have):
         """Which pieces this host asks for first: a share of its own, so that the hosts begin with different ones and exchange them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ class Lanes(object):
         """Whether each lane runs."""
         return [self.units.active(name, self._config(name)) for name in self.names]
 
-    def start(self, program, wheel, torrents, options, seconds):
+    def start(self, program, wheel, torrents, options, seconds, pair=None):
         """Start the lanes that do not run as they should; one that does is left alone, whoever started it.
 
         :param program: the lanes' program.
@@ -47,6 +48,7 @@ class Lanes(object):
         :param torrents: of each lane.
         :param options: of each lane, see ``_swarm_program``.
         :param seconds: after which a lane is ended whatever it does.
+        :param pair: this member's certificate and key, as PEM; lanes then speak TLS alone.
         :returns: names of those that were started.
         """
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
@@ -58,6 +60,8 @@ class Lanes(object):
         for name, torrent, own in zip(self.names, torrents, options):  # noqa: B905 - zip has no strict in 3.8
             config = dict(own, torrent=os.path.join(self.folder, name + ".torrent"), state=os.path.join(self.folder, name))
             news = _write(config["torrent"], torrent)
+            if pair:  # the hash tells a lane with another certificate from this one
+                config["tls"] = dict(self._pair(name), sha256=hashlib.sha256(pair[0].encode("ascii")).hexdigest())
             news = _write(self._config(name), json.dumps(config, sort_keys=True).encode("utf-8")) or news
             active = self.units.active(name, self._config(name))
             if active and not news and not new_program:
@@ -65,6 +69,7 @@ class Lanes(object):
             if active:
                 self.units.stop(name, self._config(name))
             self._remove(name + ".status.json")  # no news of the one that begins now
+            self._hand_over(name, pair, owner)
             command = _swarm_units.command(os.path.join(self.folder, PROGRAM), self._config(name))
             writable = [self.folder] if config["complete"] == "everything" else [self.folder, config["folder"]]
             self.units.start(name, command, environment, writable, seconds)
@@ -75,6 +80,7 @@ class Lanes(object):
         """End the lanes, which note what they have."""
         for name in self.names:
             self.units.stop(name, self._config(name))
+            self._hand_over(name, None, None)
 
     def _end_others(self):
         """End the lanes of other revisions, and those of a time when there were more: they keep ports, memory and files for nothing."""
@@ -98,6 +104,18 @@ class Lanes(object):
     def _config(self, name):
         return os.path.join(self.folder, name + ".json")
 
+    def _pair(self, name):
+        """Where a lane finds its certificate and its key."""
+        return {part: os.path.join(self.folder, name + "." + part) for part in ("certificate", "key")}
+
+    def _hand_over(self, name, pair, owner):
+        """Give a lane its certificate and key, or take them away; not before another has ended, which takes its own with it."""
+        for path, text in zip(self._pair(name).values(), pair or (None, None)):  # noqa: B905 - zip has no strict in 3.8
+            if text:
+                _write(path, text.encode("ascii"), owner)
+            else:
+                self._remove(os.path.basename(path))
+
     def _remove(self, name):
         path = os.path.join(self.folder, name)
         if os.path.exists(path):
@@ -109,8 +127,11 @@ def decoded(torrents):
     return [base64.b64decode(entry["torrent"]) for entry in sorted(torrents, key=lambda entry: entry["lane"])]
 
 
-def _write(path, data):
-    """Write a file unless it already says the same; returns whether it did not."""
+def _write(path, data, owner=None):
+    """Write a file unless it already says the same; returns whether it did not.
+
+    :param owner: who alone may read it, as (user id, group id); without one everybody may.
+    """
     try:
         with open(path, "rb") as stream:
             if stream.read() == data:
@@ -118,8 +139,14 @@ def _write(path, data):
     except OSError:
         pass
     temporary = path + ".new"
-    with open(temporary, "wb") as stream:
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    # Nobody can read it before its mode is right.
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(data)
-    os.chmod(temporary, 0o644)
+        if owner:
+            os.fchown(stream.fileno(), *owner)
+        else:
+            os.fchmod(stream.fileno(), 0o644)
     os.rename(temporary, path)
     return True

@@ -10,13 +10,16 @@ It needs ``libtorrent`` and runs as a user that may write below ``folder`` and `
     peers           addresses with port of the others, which are connected again and again
     allow           addresses that get anything
     state           what the names of its own files begin with
+    tls             files with its "certificate" and "key", as PEM; it then speaks TLS alone, to members of the torrent's authority
     linger_seconds  it ends by itself when nobody has needed it for so long
 
-It ends with 0 when it was told to or is no longer needed, and with 3 when it cannot go on; ``STATE.status.json`` says why.
+It ends with 0 when it was told to or is no longer needed, and with 3 when it cannot go on; ``STATE.status.json`` says why. Either
+way it takes its key with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -38,6 +41,13 @@ def main(argv=None):
     os.umask(0o022)
     with open(arguments[0]) as stream:
         config = json.load(stream)
+    code = _carry(config, lambda: bool(asked))
+    _forget_key(config)  # not where it fails otherwise, for then it is started again
+    return code
+
+
+def _carry(config, stopped):
+    """Carry the lane to its end; returns the exit code."""
     state = LaneState(config["state"])
     try:
         # What it needs besides Python comes with it; that it does not load is a line for the operator, not a traceback.
@@ -46,7 +56,7 @@ def main(argv=None):
         state.fail("", "libtorrent does not load: %s" % error)
         return CANNOT_GO_ON
     try:
-        Lane(config, state).run(lambda: bool(asked))
+        Lane(config, state).run(stopped)
     except LaneError as error:
         state.fail(error.path, error.reason)
         sys.stderr.write("%s\n" % error)
@@ -56,3 +66,9 @@ def main(argv=None):
         sys.stderr.write("%s\n" % error)
         return CANNOT_GO_ON
     return 0
+
+
+def _forget_key(config):
+    if config.get("tls"):
+        with contextlib.suppress(OSError):
+            os.unlink(config["tls"]["key"])

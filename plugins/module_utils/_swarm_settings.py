@@ -17,6 +17,17 @@ BUSY_TICK, IDLE_TICK = 100, 500
 BUSY_SECONDS = 10
 # How long the second of two hosts leaves it to the first to connect: two connections between them carry no more than one.
 TURN_SECONDS = 2
+# libtorrent wants a group for finite-field Diffie-Hellman beside each certificate, though members whose keys
+# are on curves never use one. It is no secret (RFC 7919, ffdhe2048).
+DIFFIE_HELLMAN = """-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
 
 
 BLOCK = 2**14  # what is asked for at once, by BitTorrent
@@ -35,18 +46,19 @@ def queue_length(total_bytes, receivers):
     return int(max(_FEWEST, min(_MOST, total_bytes * _IN_FLIGHT / max(1, receivers) / BLOCK)))
 
 
-def settings(listen, members, total_bytes):
+def settings(listen, members, total_bytes, tls=False):
     """The settings of one session.
 
     :param listen: the ``address:port`` that it is bound to; without any it only reaches out.
     :param members: how many others there are.
     :param total_bytes: of the lane.
+    :param tls: whether it speaks TLS alone.
     :returns: dict for ``libtorrent.session``.
     """
     queue = queue_length(total_bytes, members)
     return {
         "user_agent": "flagos-kunlunxin",
-        "listen_interfaces": ",".join(listen),
+        "listen_interfaces": ",".join(address + "s" if tls else address for address in listen),
         # The others know this host by the first address, so its own connections leave from there.
         "outgoing_interfaces": listen[0].rpartition(":")[0] if listen else "",
         # Nobody is looked for: the peers are told.

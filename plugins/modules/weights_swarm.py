@@ -82,6 +82,15 @@ options:
   engine:
     description: The wheel of libtorrent on this machine. Without it the interpreter must have libtorrent.
     type: path
+  certificate:
+    description:
+      - This machine's certificate, as PEM, of the authority that the torrents name. With it lanes speak TLS alone, and only with members
+        that show one of that authority.
+      - It and the key are in files that only the lanes' user can read, and go with the lanes.
+    type: str
+  key:
+    description: The certificate's private key, as PEM.
+    type: str
   seconds:
     description: After which a lane is ended whatever it does.
     type: int
@@ -159,7 +168,9 @@ def start(params, lanes):
     """Start the lanes; returns the names of those that were started."""
     folder, complete = folder_and_complete(params, lanes)
     options = [dict(lane, folder=folder, complete=complete, linger_seconds=LINGER_SECONDS) for lane in params["lanes"]]
-    return lanes.start(base64.b64decode(params["program"]), params["engine"], decoded(params["torrents"]), options, params["seconds"])
+    pair = (params["certificate"], params["key"]) if params["certificate"] else None
+    program, torrents = base64.b64decode(params["program"]), decoded(params["torrents"])
+    return lanes.start(program, params["engine"], torrents, options, params["seconds"], pair)
 
 
 def stop(params, lanes):
@@ -202,8 +213,11 @@ def main():
             "torrents": {"type": "list", "elements": "dict", "default": []},
             "program": {"type": "str", "default": ""},
             "engine": {"type": "path"},
+            "certificate": {"type": "str"},
+            "key": {"type": "str", "no_log": True},
             "seconds": {"type": "int", "default": 86400},
         },
+        required_together=[["certificate", "key"]],
         supports_check_mode=True,
     )
     params = module.params

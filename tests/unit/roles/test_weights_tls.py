@@ -1,0 +1,175 @@
+"""The swarm with certificates as the role runs it, on hosts that are addresses of the loopback interface with folders of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _swarm_wheels
+
+ROOT = Path(__file__).absolute().parents[3]
+PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+HOSTS = {"node1": "127.0.0.41", "node2": "127.0.0.42"}
+CONTENT = {"config.json": b"{}", "sub dir/shard": b"x" * 200_000}
+
+pytestmark = [
+    pytest.mark.skipif(not (PLAYBOOK.exists() and (ROOT / "collections").is_dir()), reason="needs a clone that set-up made"),
+    pytest.mark.skipif(os.path.isdir("/run/systemd/system") and not os.geteuid(), reason="here lanes would be units of systemd"),
+]
+
+PLAY = [
+    {
+        "hosts": "cluster",
+        "gather_facts": False,
+        "vars": {"base": "{{ playbook_dir }}/{{ inventory_hostname }}"},
+        "tasks": [
+            {
+                "flagos.kunlunxin.weights_manifest_info": {
+                    "source": "{{ weights_source }}",
+                    "cache": "{{ playbook_dir }}/cache/weights.json",
+                },
+                "run_once": True,
+                "register": "source",
+            },
+            {
+                "flagos.kunlunxin.weights_info": {
+                    "path": "{{ base }}/m",
+                    "manifest": "{{ source.manifest }}",
+                    "state_dir": "{{ base }}/state",
+                    "read": "unread",
+                },
+                "register": "seen",
+            },
+            {
+                "ansible.builtin.set_fact": {
+                    "__weights_held": "{{ seen | combine({'swarm': {'addresses': {'xgbe0': ansible_host}, 'kind': kind}}, recursive=true) }}",
+                },
+            },
+            {
+                "ansible.builtin.include_role": {"name": "flagos.kunlunxin.weights", "tasks_from": "transport_{{ transport }}"},
+                # What the role would take from the inventory's plan and from the tasks before: here a host's folders are its own.
+                "vars": {
+                    "_weights_plan": {
+                        "name": "flagos",
+                        "hosts": [{"name": name, "swarm_interfaces": ["xgbe0"]} for name in HOSTS],
+                        "swarm": {
+                            "member_port": "{{ member_port | int }}",
+                            "source_port": "{{ member_port | int + 16 }}",
+                            "most_lanes": 16,
+                        },
+                        "model": {"path": "{{ base }}/m"},
+                        "state_dir": "{{ base }}/state",
+                        "cache_dir": "{{ playbook_dir }}/cache",
+                    },
+                    "_weights_manifest": "{{ source.manifest }}",
+                },
+            },
+        ],
+    }
+]
+
+
+class Site:
+    """Two hosts and the source of what they lack."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name, content in CONTENT.items():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "source" / name).write_bytes(content)
+        with socket.socket() as probe:
+            probe.bind((HOSTS["node1"], 0))
+            port = probe.getsockname()[1]
+        hosts = {name: {"ansible_host": address} for name, address in HOSTS.items()}
+        common = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
+        common |= {"weights_source": str(folder / "source"), "kind": _swarm_wheels.kind_of_this(), "transport": "swarm"}
+        common |= {"member_port": min(port, 65_000), "weights_tls": True, "weights_patience": 30}
+        inventory = {"all": {"children": {"cluster": {"hosts": hosts, "vars": common}}}}
+        (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+        (folder / "play.yml").write_text(yaml.safe_dump(PLAY, sort_keys=False))
+
+    def run(self, *options):
+        """(text, {host: summary}) of a run."""
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        ended = subprocess.run(
+            [str(PLAYBOOK), "-i", str(self.folder / "hosts.yml"), str(self.folder / "play.yml"), *options],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "{" in ended.stdout, ended.stderr
+        return ended.stdout + ended.stderr, json.JSONDecoder().raw_decode(ended.stdout[ended.stdout.index("{\n") :])[0]["stats"]
+
+    def keys(self):
+        """A line of each private key that the controller keeps, by its file."""
+        return {path: path.read_text().splitlines()[1] for path in (self.folder / "cache" / "swarm" / "flagos").glob("*.key")}
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def engine(site):
+    """libtorrent's wheel, as the role fetches it."""
+    try:
+        _swarm_wheels.fetch(sys.executable, str(site.folder / "cache" / "engine"), *_swarm_wheels.kind_of_this().split("-"))
+    except _swarm_wheels.WheelError as error:
+        pytest.skip(str(error))
+
+
+def test_every_host_gets_all_of_it_and_no_key_is_told_or_left_anywhere(site, engine):
+    text, stats = site.run("--check")
+    assert not any(one["failures"] for one in stats.values()), text
+    assert not site.keys()
+    text, stats = site.run("-vvvv")
+    assert not any(one["failures"] for one in stats.values()), text
+    for host in HOSTS:
+        (revision,) = (site.folder / host / "m.revisions").iterdir()
+        assert {name: (revision / name).read_bytes() for name in CONTENT} == CONTENT
+    assert '"key": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in text  # the lanes were handed theirs
+    keys = site.keys()
+    assert {path.name for path in keys} == {"authority.key", "member-localhost.key", "member-node1.key", "member-node2.key"}
+    for path, line in keys.items():
+        assert line not in text
+        assert [file for file in site.folder.rglob("*") if file.is_file() and line.encode() in file.read_bytes()] == [path]
+    text, stats = site.run()
+    assert not any(one["failures"] or one["changed"] for one in stats.values()), text
+    assert site.keys() == keys
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {"transport": "rsync_tree"},
+            "localhost: weights_tls: weights_transport: rsync_tree, which sends in plain between hosts; expected swarm; ",
+        ),
+        (
+            {"kind": "cp38-x86_64"},
+            "node1 (Python 3.8 on x86_64), node2 (Python 3.8 on x86_64): weights_tls: no libtorrent for it, and without it ",
+        ),
+    ],
+    ids=["asked for", "no libtorrent"],
+)
+def test_a_transport_that_does_not_encrypt_is_refused(site, given, line):
+    text, stats = site.run("--extra-vars", json.dumps(given))
+    assert line in text
+    assert any(one["failures"] for one in stats.values())
