@@ -91,9 +91,10 @@ def settings(listen, members, total_bytes, tls=False):
         "max_out_request_queue": queue,
         "max_allowed_in_request_queue": queue,
         "whole_pieces_threshold": 0,
-        # What waits to be sent need be no more than what may be asked for: more only costs memory and copies (measured).
+        # What waits to be sent: 5% of a second's, within these. More costs memory and copies, a third of the processor time (measured).
         "send_buffer_low_watermark": 2**14,
-        "send_buffer_watermark": max(2**16, min(16 * MIB, queue * BLOCK)),
+        "send_buffer_watermark": 4 * MIB,
+        "send_buffer_watermark_factor": 5,
         "max_queued_disk_bytes": 64 * MIB,
         # Each block wakes them all. One writes and hashes more than a lane's network thread brings; lanes are what makes use of more cores.
         "aio_threads": 1,

@@ -25,7 +25,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils import _merkle, _
 MIB = 2**20
 RATE_MBIT = 40
 LEAF = 16384  # what is hashed at once
-PIECE = 262144  # of every torrent of so few bytes
+PIECE = _merkle.piece_length(0)  # of every torrent of so few bytes
 MOST_RESENT = 0.05  # of the payload
 # Faults of the run and not of the transfer; tests/faults/test_weights_on_hosts.py makes them on hosts that a controller manages.
 IN_THE_LAB = {

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _merkle, _swarm_pieces
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._swarm_pieces import LaneFile
 
-PIECE = 262144
+PIECE = _merkle.piece_length(0)  # the shortest
 LARGE = os.urandom(4 * PIECE + 1000)
 SMALL = os.urandom(160_000)
 
