@@ -87,6 +87,7 @@ def test_a_run_that_is_killed_interrupts_no_transfer(lab, weights):
     assert (last.status, last.changed) == (0, 0), last.output
 
 
+@pytest.mark.full
 def test_a_second_run_is_told_who_is_at_work(lab, weights):
     for host in lab.hosts:
         lab.limit(host, RATE)
@@ -97,6 +98,7 @@ def test_a_second_run_is_told_who_is_at_work(lab, weights):
     assert run.wait(120) == 0, printed.read_text()
 
 
+@pytest.mark.full
 def test_a_full_disk_is_named_and_the_others_finish(lab, weights):
     """Room that another program takes after it was planned with."""
     lab.execute("node2", f"mkdir -p {PATH}.revisions && mount -t tmpfs -o size=45m none {PATH}.revisions")

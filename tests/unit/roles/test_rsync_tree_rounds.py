@@ -154,6 +154,7 @@ FROM_HOST = "flagos.kunlunxin.weights : Take the weights from another host"
 WAYS = [(FROM_CONTROLLER, "node1"), (FROM_CONTROLLER, "node2"), (FROM_HOST, "node3"), (FROM_CONTROLLER, "node4"), (FROM_HOST, "node5")]
 
 
+@pytest.mark.full
 def test_every_host_gets_all_of_it_and_check_mode_tells_who_from_whom(site):
     # By way of the swarm, which no libtorrent for one host's Python keeps from coming about.
     _text, _stats, predicted = site.run("--check", "--extra-vars", "transport=swarm")
@@ -168,6 +169,7 @@ def test_every_host_gets_all_of_it_and_check_mode_tells_who_from_whom(site):
     assert not [path for host in HOSTS for path in (site.folder / host / "state").rglob("rsyncd*")]
 
 
+@pytest.mark.full
 def test_who_fails_drops_out_with_the_reason_what_is_damaged_does_not_spread_and_the_others_finish(site):
     site.begin("node1", {"config.json/in the way": b""})
     site.begin("node2", CONTENT)  # damaged after it was proven

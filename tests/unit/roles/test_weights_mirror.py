@@ -117,6 +117,7 @@ def test_preflight_and_check_mode_say_what_is_to_be_fetched_and_the_stage_fetche
     assert (changed, " fetched from " in text, "root sha256:" in text) == (0, False, True)
 
 
+@pytest.mark.full
 def test_a_host_that_has_the_first_source_fetches_by_the_controllers_list(play, tmp_path):
     folder = tmp_path / "disk"
     changed, text = play("manifest", weights_sources=[{"host": "node2", "path": str(folder)}])

@@ -135,6 +135,7 @@ def engine(site):
         pytest.skip(str(error))
 
 
+@pytest.mark.full
 def test_every_host_gets_all_of_it_and_no_key_is_told_or_left_anywhere(site, engine):
     text, stats = site.run("--check")
     assert not any(one["failures"] for one in stats.values()), text
