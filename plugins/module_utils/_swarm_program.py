@@ -51,6 +51,8 @@ def _carry(config, stopped):
     state = LaneState(config["state"])
     try:
         # What it needs besides Python comes with it; that it does not load is a line for the operator, not a traceback.
+        import libtorrent  # noqa: F401
+
         from ._swarm_lane import Lane, LaneError
     except ImportError as error:
         state.fail("", "libtorrent does not load: %s" % error)

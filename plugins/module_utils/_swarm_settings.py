@@ -59,8 +59,9 @@ def settings(listen, members, total_bytes, tls=False):
     return {
         "user_agent": "flagos-kunlunxin",
         "listen_interfaces": ",".join(address + "s" if tls else address for address in listen),
-        # The others know this host by the first address, so its own connections leave from there.
-        "outgoing_interfaces": listen[0].rpartition(":")[0] if listen else "",
+        # Libtorrent lets in nobody who came to another address than these, so with two to listen on it must be left to the routes from
+        # where connections leave (src/session_impl.cpp, verify_incoming_interface).
+        "outgoing_interfaces": listen[0].rpartition(":")[0] if len(listen) == 1 else "",
         # Nobody is looked for: the peers are told.
         "enable_dht": False,
         "enable_lsd": False,

@@ -84,6 +84,8 @@ def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], so
     port = plan["swarm"]["member_port"]
     members: dict[str, list[dict[str, Any]]] = {host: [] for host in told}
     offers: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
+    # From which of its addresses a host's connections leave is its routes' matter.
+    everybody = [address for facts in told.values() for address in [*facts["addresses"].values(), *_own_end(facts)]]
     for lane in range(lanes):
         own = {host: address_of(host, interfaces[host], told[host], lane) for host in told}
         for host, facts in told.items():
@@ -95,7 +97,7 @@ def arrange(plan: Data, told: Mapping[str, Data], reached: Mapping[str, str], so
                     LaneOf(
                         listen=_with_port(listen, port + lane),
                         peers=_with_port(others, port + lane),
-                        allow=[*own.values(), login.get("client") or "127.0.0.1"],
+                        allow=list(dict.fromkeys([*everybody, login.get("client") or "127.0.0.1"])),
                     )
                 )
             )
@@ -130,6 +132,11 @@ def address_of(host: str, interfaces: Sequence[str], facts: Data, lane: int = 0)
             )
         )
     return str(address)
+
+
+def _own_end(facts: Data) -> list[str]:
+    """The address by which the controller reaches the host, as the host knows it."""
+    return [facts["login"]["server"]] if facts["login"] else []
 
 
 def _with_port(addresses: Sequence[str], port: int) -> list[str]:

@@ -39,7 +39,7 @@ def test_a_bed_ends_with_its_maker_however_that_ends(number: signal.Signals) -> 
     descriptor = os.pidfd_open(int(pid))
     maker.send_signal(number)
     maker.communicate()
-    ended, _, _ = select.select([descriptor], [], [], 5)
+    ended, _writable, _odd = select.select([descriptor], [], [], 5)
     os.close(descriptor)
     assert ended
     with bed.Bed(hosts=1):  # takes away what a maker that was killed could not

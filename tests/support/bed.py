@@ -297,7 +297,11 @@ class Bed:
 
     def _in_bridge(self, script: str) -> None:
         done = subprocess.run(
-            ["nsenter", f"--target={self._init}", "--mount", "--net", "--pid", "sh", "-e"], input=script, capture_output=True, text=True
+            ["nsenter", f"--target={self._init}", "--mount", "--net", "--pid", "sh", "-e"],
+            check=False,
+            input=script,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise BedError(f"the bed cannot be made: {done.stderr.strip()}")
@@ -324,7 +328,9 @@ class Bed:
 
         :raises BedError: it fails.
         """
-        done = subprocess.run(self.command(name, *arguments), capture_output=True, text=True, timeout=timeout, start_new_session=True)
+        done = subprocess.run(
+            self.command(name, *arguments), check=False, capture_output=True, text=True, timeout=timeout, start_new_session=True
+        )
         if done.returncode:
             raise BedError(f"{name}: {' '.join(map(str, arguments))}: {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

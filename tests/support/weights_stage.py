@@ -78,7 +78,7 @@ class Waiting:
         except subprocess.TimeoutExpired as expired:
             self._process.kill_all()
             raise StageError(f"still waiting after {timeout:g} s") from expired
-        self._lines = [(done, note) for done, note in map(json.loads, out.splitlines())]
+        self._lines = [tuple(line) for line in map(json.loads, out.splitlines())]
         return err.strip() if self._process.returncode else ""
 
     @property
@@ -135,25 +135,25 @@ class WeightsStage:
 
     # ---- modules
 
-    def module(self, name: str, called: str, /, **arguments: Any) -> dict[str, Any]:
+    def module(self, member: str, called: str, /, **arguments: Any) -> dict[str, Any]:
         """What a module answers on a member."""
         given = self.bed.folder / f"call-{next(self._calls)}.json"
         self.bed.outside(given).write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        process = self._start(name, "-m", f"{MODULES}.{called}", given)
+        process = self._start(member, "-m", f"{MODULES}.{called}", given)
         out, err = process.communicate(timeout=120)
         if not out:
-            raise StageError(f"{name}: {called}: {err.strip()}")
+            raise StageError(f"{member}: {called}: {err.strip()}")
         answer: dict[str, Any] = json.loads(out)
         return answer
 
-    def well(self, name: str, called: str, /, **arguments: Any) -> dict[str, Any]:
+    def well(self, member: str, called: str, /, **arguments: Any) -> dict[str, Any]:
         """What a module answers that must not fail.
 
         :raises StageError: it fails.
         """
-        answer = self.module(name, called, **arguments)
+        answer = self.module(member, called, **arguments)
         if answer.get("failed"):
-            raise StageError(f"{name}: {called}: {answer['msg']}")
+            raise StageError(f"{member}: {called}: {answer['msg']}")
         return answer
 
     def _start(self, name: str, *arguments: str | Path) -> Process:

@@ -47,8 +47,8 @@ def lane(run_module, arguments, monkeypatch, tmp_path):
     """``lane(state, ...)`` runs the module; lanes bring ``brings`` and say ``tells``."""
     folder = tmp_path / "state" / "weights" / revision_name(arguments["manifest"]["root"])
 
-    def run(state, brings=FILES, tells=None, check=False, **more):
-        monkeypatch.setenv("LANE_BRINGS", json.dumps({path: data.decode() for path, data in brings.items()}))
+    def run(state, brings=None, tells=None, check=False, **more):
+        monkeypatch.setenv("LANE_BRINGS", json.dumps({path: data.decode() for path, data in (FILES if brings is None else brings).items()}))
         monkeypatch.setenv("LANE_TELLS", json.dumps(tells or {"phase": "complete", "error": None}))
         given = {**arguments, "state": state, **more}
         if state == "started":
