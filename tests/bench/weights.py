@@ -197,6 +197,11 @@ def heading() -> None:
     )
 
 
+def ratio(one: float | None, other: float | None) -> float | None:
+    """One figure over another; None where one was not measured."""
+    return round(one / other, 3) if one and other else None
+
+
 def shaped(options: argparse.Namespace) -> dict[str, Any]:
     """The table of one number of hosts."""
     rate, mib, least = SCALES.get(options.hosts, SCALES[4])
@@ -237,6 +242,9 @@ def shaped(options: argparse.Namespace) -> dict[str, Any]:
         figures[f"{name}_over_t0"] = bench.median(name, "over_t0")
     return {
         **figures,
+        "role_over_chain": ratio(figures["role_over_t0"], figures["chain_over_t0"]),
+        "rsync_parallel_over_role": ratio(figures["rsync_parallel_over_t0"], figures["role_over_t0"]),
+        "cpu_role_over_rsync_parallel": ratio(*(bench.median(name, "cpu_s_per_gib") for name in ("role", "rsync_parallel"))),
         "tcp_over_t0": round(1 / links["one_way"], 3),
         "source_copies": bench.median("role", "source_copies"),
         "cpu_s_per_gib": {name: bench.median(name, "cpu_s_per_gib") for name in dict.fromkeys(run.engine for run in bench.runs)},
