@@ -34,7 +34,7 @@ BLOCK = 2**14  # what is asked for at once, by BitTorrent
 # What hosts have asked for and not received is lost to them when another host's copy of it arrives first, so it is kept to this share of the
 # whole; more than the upper bound fills no link, less than the lower one starves it.
 _IN_FLIGHT = 0.002
-_FEWEST, _MOST = 8, 500
+_FEWEST, _MOST = 16, 500
 
 
 def queue_length(total_bytes, receivers):
