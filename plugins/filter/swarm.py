@@ -29,8 +29,7 @@ def swarm(
         raise AnsibleFilterError(str(error)) from error
     except OSError as error:
         raise AnsibleFilterError(f"swarm: an address of {', '.join(reached.values())} cannot be resolved: {error}") from error
-    receivers = [host for host, one in held.items() if set(one["absent"]) - set(one["elsewhere"]) or one["wrong"]]
-    return {"lanes": count, "receivers": receivers, **found}
+    return {"lanes": count, **found}
 
 
 def swarm_summary(held: Mapping[str, Any], received: Mapping[str, Any], sent_by_source: int, size: int) -> str:

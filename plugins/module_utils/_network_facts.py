@@ -153,7 +153,6 @@ def _interface(reading, name, addresses):
     tree = reading.tree
     kind = _kind(reading, name)
     address = _pci_address(tree, _net(name)) if kind == "physical" else None
-    speed = reading.number(_net(name, "speed"))
     carrier = reading.number(_net(name, "carrier"))
     return {
         "state": tree.line(_net(name, "operstate")) or "unknown",
@@ -161,7 +160,7 @@ def _interface(reading, name, addresses):
         "mtu": reading.number(_net(name, "mtu")),
         "mac": tree.line(_net(name, "address")) or None,
         "permanent_mac": _permanent_mac(reading, name) if kind == "physical" else None,
-        "speed_mbps": None if speed in SPEED_UNKNOWN else speed,
+        "speed_mbps": _speed(reading, name),
         "kind": kind,
         "master": posixpath.basename(tree.link(_net(name, "master")) or "") or None,
         "bond": _bond(reading, name) if kind == "bond" else None,
@@ -354,6 +353,16 @@ def default_route(routes, found):
     route = min(candidates, key=lambda one: one["metric"] or 0)
     source = route["source"] or _source(found.get(route["interface"]), route["gateway"])
     return {"interface": route["interface"], "source": source}
+
+
+def link_speed(tree, name):
+    """The rate of an interface's link in Mbit/s; None where the kernel does not know one."""
+    return _speed(_Reading(tree), name)
+
+
+def _speed(reading, name):
+    number = reading.number(_net(name, "speed"))
+    return None if number in SPEED_UNKNOWN else number
 
 
 def first_address(interface):

@@ -131,38 +131,67 @@ def is_mapped(text):
 
 
 BRIDGE_CLASS = "0604"  # PCI-to-PCI
-EXTENDED_CAPABILITIES = 0x100  # PCI Express Base Specification: where their list begins
-ACS_CAPABILITY = 0x000D
-ACS_CONTROL = 6  # bytes after the capability's head, as in `setpci ECAP_ACS+06.w`
+ACS_CONTROL = "ECAP_ACS+6.w"
+# PCI Express Base Specification: where the two lists of capabilities begin, and the numbers of those that are asked for here.
+CAPABILITIES, EXTENDED_CAPABILITIES = 0x34, 0x100
+_NUMBERS = {"CAP_EXP": 0x10, "ECAP_ACS": 0x000D}
+_REGISTER = re.compile(r"(E?CAP_[A-Z]+)\+([0-9a-f]{1,3})\.([bwl])\Z")
+_FORMS = {"b": "<B", "w": "<H", "l": "<I"}
 
 
-def acs_control(config):
-    """The control register of access control services in a device's configuration space; 0 means that all is off.
+def register(tree, address, name):
+    """A register of a device's configuration space, as ``setpci -s ADDRESS NAME`` prints it, without a process for each.
 
     None where the device has no such capability, or the space is cut short: only root may read all of it.
+
+    :param name: in the form of setpci(8), such as ``CAP_EXP+8.w`` or ``ECAP_ACS+6.w``, of the capabilities that are known here.
     """
-    place, seen = EXTENDED_CAPABILITIES, set()
-    while place >= EXTENDED_CAPABILITIES and place not in seen and place + 4 <= len(config or b""):
-        seen.add(place)
-        (head,) = struct.unpack_from("<I", config, place)
-        if head in (0, 0xFFFFFFFF):
-            break
-        if head & 0xFFFF == ACS_CAPABILITY:
-            return struct.unpack_from("<H", config, place + ACS_CONTROL)[0] if place + ACS_CONTROL + 2 <= len(config) else None
-        place = head >> 20 & ~0x3
+    capability, offset, width = _REGISTER.match(name).groups()
+    config = tree.content(posixpath.join(FOLDER, address, "config")) or b""
+    extended = capability.startswith("ECAP")
+    for number, place in _extended_capabilities(config) if extended else _capabilities(config):
+        if number == _NUMBERS[capability]:
+            return _unpacked(_FORMS[width], config, place + int(offset, 16))
     return None
 
 
+def _capabilities(config):
+    """Number and place of each capability of the list that PCI has had since 2.2."""
+    place, seen = _unpacked("<B", config, CAPABILITIES), set()
+    while place and place >= 0x40 and place not in seen:
+        seen.add(place)
+        head = _unpacked("<H", config, place)
+        if head is None or head & 0xFF == 0xFF:  # cut short, or a device that is gone
+            return
+        yield head & 0xFF, place
+        place = head >> 8 & ~0x3
+
+
+def _extended_capabilities(config):
+    place, seen = EXTENDED_CAPABILITIES, set()
+    while place >= EXTENDED_CAPABILITIES and place not in seen:
+        seen.add(place)
+        head = _unpacked("<I", config, place)
+        if head in (None, 0, 0xFFFFFFFF):
+            return
+        yield head & 0xFFFF, place
+        place = head >> 20 & ~0x3
+
+
+def _unpacked(form, config, place):
+    """A number; None where the space ends before it."""
+    return struct.unpack_from(form, config, place)[0] if place + struct.calcsize(form) <= len(config) else None
+
+
 def access_control(tree):
-    """The control register of every bridge that has one: ``{address: number}``."""
-    found = {}
-    for address in tree.names(FOLDER):
-        base = posixpath.join(FOLDER, address)
-        if _digits(tree.line(base + "/class") or "").startswith(BRIDGE_CLASS):
-            control = acs_control(tree.content(base + "/config"))
-            if control is not None:
-                found[address] = control
-    return found
+    """The control register of access control services of every bridge that has one, 0 for all off: ``{address: number}``."""
+    bridges = (
+        address
+        for address in tree.names(FOLDER)
+        if _digits(tree.line(posixpath.join(FOLDER, address, "class")) or "").startswith(BRIDGE_CLASS)
+    )
+    controls = ((address, register(tree, address, ACS_CONTROL)) for address in bridges)
+    return {address: control for address, control in controls if control is not None}
 
 
 def iommu_groups(tree):

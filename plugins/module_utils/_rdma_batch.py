@@ -10,8 +10,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 
-from ._pci import ADDRESS
-from ._rdma_host import ACS_CONTROL
+from ._pci import ACS_CONTROL, ADDRESS
 from ._rdma_knobs import in_turn, parse_cpus, setting, table_rows
 from ._unfit import UnfitError
 

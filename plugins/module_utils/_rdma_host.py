@@ -8,9 +8,8 @@ import posixpath
 from . import _rdma_knobs as knobs
 from ._login import login
 from ._network_facts import network
-from ._pci import devices
+from ._pci import ACS_CONTROL, devices, register
 
-ACS_CONTROL = "ECAP_ACS+6.w"
 TOOLS = ("ip", "ethtool", "mlnx_qos", "cma_roce_tos", "setpci", "mlxconfig", "mlxreg")
 TOOL_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -39,7 +38,7 @@ def look(tree, name, pid, wish):
     :param name: the host's name, for findings.
     :param pid: the process whose login is to be kept.
     :param wish: the options of the module ``rdma_settings``. Which bridges have access control services is looked up only where it is
-        asked, because it costs a command for each.
+        asked.
     """
     facts = network(tree)
     return {
@@ -59,8 +58,7 @@ def acs_bridges(tree, wish, interfaces):
     paths = [card.path for card in devices(tree).values() if "%s:%s" % (card.vendor, card.device) in wish["pci_ids"]]
     paths += [interfaces[name]["path"] for name in wish["interfaces"] if name in interfaces]
     above = {address for path in paths for address in path[1:-1]}
-    knob = {"kind": "pci", "register": ACS_CONTROL, "mask": "ffff"}
-    return [address for address in sorted(above) if knobs.read(dict(knob, address=address), tree) is not None]
+    return [address for address in sorted(above) if register(tree, address, ACS_CONTROL) is not None]
 
 
 def _files(tree, name):

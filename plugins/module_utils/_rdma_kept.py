@@ -2,8 +2,7 @@
 """Whether a host still has what the stage rdma set on it: every knob of the stage's batch is read back. Nothing is changed.
 
 What is not mlx5's own file, such as trust and flow control of priorities, only the vendor's tools tell (``mlnx_qos -i``, ``cma_roce_tos
--d``, ``setpci``); they are asked without anything to set. Access control of PCI bridges is left out: whoever reads the bridges'
-configuration space, as the module host_info does, sees all bridges, and needs no process for each.
+-d``); they are asked without anything to set. Access control of PCI bridges is left out: the module host_info tells it of all bridges.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import _rdma_knobs as knobs
 from . import _rdma_state as state
-from ._rdma_host import ACS_CONTROL
+from ._pci import ACS_CONTROL
 
 FOLDER = "rdma"  # below the folder of the collection's state
 ASKED_AT_ONCE = 8

@@ -34,6 +34,7 @@ import collections
 import re
 
 from . import _network_parsers as parsers
+from ._pci import register
 
 TABLE_NAMES = "/etc/iproute2/rt_tables"
 IN_TURN = " in turn"
@@ -324,10 +325,8 @@ def _set_adaptive_routing(knob, _now, value):
 
 def _read_pci(knob, tree):
     """The masked bits with as many digits as the mask has; None where the function lacks the register."""
-    text = (tree.command("setpci", "-s", knob["address"], knob["register"]) or "").strip()
-    if not re.match(r"[0-9a-f]{1,8}\Z", text):
-        return None
-    return "%0*x" % (len(knob["mask"]), int(text, 16) & int(knob["mask"], 16))
+    number = register(tree, knob["address"], knob["register"])
+    return None if number is None else "%0*x" % (len(knob["mask"]), number & int(knob["mask"], 16))
 
 
 def _set_pci(knob, _now, value):

@@ -16,6 +16,7 @@ import sys
 import time
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rsync, _swarm_units
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import unfit
 
 NAME = "rsync"
 _GREETING = b"@RSYNCD:"
@@ -35,19 +36,9 @@ for path in paths:
 """
 
 
-class DaemonError(Exception):
-    """The host cannot give.
-
-    :ivar observed: what is seen.
-    :ivar expected: what should be.
-    :ivar remedy: what helps.
-    """
-
-    def __init__(self, observed, expected, remedy):
-        super().__init__(observed)
-        self.observed = observed
-        self.expected = expected
-        self.remedy = remedy
+def cannot(observed, expected, remedy):
+    """That the host cannot give."""
+    return unfit("rsync from this host", observed, expected, remedy)
 
 
 def configuration(folder, address, port, allow, secrets, owner):
@@ -88,18 +79,19 @@ class Daemon(object):
         :param files: paths below ``folder`` that somebody will ask for.
         :param seconds: after which it ends whatever it does.
         :returns: whether it was started.
-        :raises DaemonError: when it cannot give them.
+        :raises UnfitError: when it cannot give them.
         """
         program = shutil.which("rsync")
         if not program:
-            raise DaemonError("no rsync on the host", "rsync, 3.1 or newer", "run host.yml first; it installs host_packages")
+            raise cannot("no rsync on the host", "rsync, 3.1 or newer", "run host.yml first; it installs host_packages")
         owner = self.units.owner()
         folder = os.path.realpath(folder)
         _check_links(folder, files)
         _check_readable(folder, files, owner)
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
-        news = _write(self.secrets, "%s:%s\n" % (_rsync.USER, secret), 0o600, owner)
-        news = _write(self.config, configuration(folder, address, port, allow, self.secrets, owner), 0o644, owner) or news
+        news = _swarm_units.write_file(self.secrets, os.fsencode("%s:%s\n" % (_rsync.USER, secret)), 0o600, owner)
+        text = configuration(folder, address, port, allow, self.secrets, owner)
+        news = _swarm_units.write_file(self.config, os.fsencode(text), 0o644, owner) or news
         if self.active():
             if not news:
                 return False
@@ -119,7 +111,7 @@ class Daemon(object):
     def _await(self, address, port):
         """Wait until it answers.
 
-        :raises DaemonError: when it does not; it is then ended.
+        :raises UnfitError: when it does not; it is then ended.
         """
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until:
@@ -131,7 +123,7 @@ class Daemon(object):
                 pass
             time.sleep(0.1)
         self.stop()
-        raise DaemonError(
+        raise cannot(
             "no answer on %s port %d" % (address, port),
             "the rsync daemon that was started",
             "see journalctl -u flagos-kunlunxin-weights-rsync, then run weights.yml again",
@@ -142,7 +134,7 @@ def _check_links(folder, files):
     """See that nothing is a link: a daemon that cannot change its root follows none (rsync 3.5; older ones did)."""
     for path in files:
         if os.path.realpath(os.path.join(folder, path)) != os.path.join(folder, path):
-            raise DaemonError(
+            raise cannot(
                 "%s is a link" % os.path.join(folder, path),
                 "files, for rsync gives nothing that a link points to",
                 "replace it by the file; until then other hosts give",
@@ -159,14 +151,14 @@ def _check_readable(folder, files, owner):
         argv, input=json.dumps(files), cwd="/", check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
     )
     if done.returncode:
-        raise DaemonError(
+        raise cannot(
             (done.stderr.strip().splitlines() or ["exit code %d" % done.returncode])[-1],
             "a process of the user %s" % _swarm_units.USER,
             "mend the cause, then run weights.yml again",
         )
     if done.stdout.strip():
         path, reason = json.loads(done.stdout)
-        raise DaemonError(
+        raise cannot(
             "%s: %s" % (path, reason),
             "files that the user %s can read" % _swarm_units.USER,
             "chmod -R a+rX %s, and a+x the folders above it" % folder,
@@ -183,27 +175,8 @@ def _check_free(address, port):
             probe.listen(1)
         except OSError as error:
             in_use = error.errno == errno.EADDRINUSE
-            raise DaemonError(
+            raise cannot(
                 "%s port %d: %s" % (address, port, error.strerror),
                 "a free port" if in_use else "an address of this host",
                 "see what listens with ss -ltnp, or set weights_port" if in_use else "see weights_interfaces, then run weights.yml again",
             ) from error
-
-
-def _write(path, text, mode, owner):
-    """Write a file unless it already says the same; returns whether it did not. Nobody can read it before its mode is right."""
-    try:
-        with open(path) as stream:
-            if stream.read() == text:
-                return False
-    except OSError:
-        pass
-    temporary = path + ".new"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(text)
-        os.fchown(stream.fileno(), *owner)
-        os.fchmod(stream.fileno(), mode)
-    os.rename(temporary, path)
-    return True

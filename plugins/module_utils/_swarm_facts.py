@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _login, _network_parsers, _swarm_wheels
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _login, _network_facts, _network_parsers, _swarm_wheels
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 
 
@@ -19,22 +19,13 @@ def read(interfaces, tree=None):
     """
     tree = tree or HostTree()
     found, _unread = _network_parsers.parse_addresses(tree.command("ip", "-o", "address", "show") or "")
-    addresses = {}
-    for name in interfaces:
-        for entry in found.get(name, ()):
-            if ":" not in entry["address"] and entry["scope"] == "global":
-                addresses.setdefault(name, entry["address"])
+    addresses = {name: _network_facts.first_address({"addresses": found.get(name, [])}) for name in interfaces}
+    rates = {name: _network_facts.link_speed(tree, name) for name in interfaces}
     login = _login.login(tree, os.getpid(), found)
     return {
-        "addresses": addresses,
-        "megabits": {name: rate for name, rate in ((name, _megabits(tree, name)) for name in interfaces) if rate},
+        "addresses": {name: address for name, address in addresses.items() if address},
+        "megabits": {name: rate for name, rate in rates.items() if rate},
         "login": {"client": login.client.split()[0], "server": login.server} if login else None,
         "cores": os.cpu_count() or 1,
         "kind": _swarm_wheels.kind_of_this(),
     }
-
-
-def _megabits(tree, interface):
-    """The link's rate; None where the kernel does not know one (Documentation/ABI/testing/sysfs-class-net, ``speed``)."""
-    text = (tree.text("/sys/class/net/%s/speed" % interface) or "").strip()
-    return int(text) if text.isdigit() and int(text) else None

@@ -335,14 +335,11 @@ class Lane(object):
         self._tell()
 
     def _await(self, kind, seconds=3600.0):
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.session.wait_for_alert(int(TICK_SECONDS * 1000))
-            for alert in self.session.pop_alerts():
-                if isinstance(alert, libtorrent.file_error_alert):
-                    raise LaneError(self._below(alert.filename()), alert.error.message())
-                if isinstance(alert, kind):
-                    return alert
+        for alert in self._alerts(seconds):
+            if isinstance(alert, libtorrent.file_error_alert):
+                raise LaneError(self._below(alert.filename()), alert.error.message())
+            if isinstance(alert, kind):
+                return
         raise LaneError("", "the disk took longer than %d seconds" % seconds)
 
     def _seconds(self):
@@ -362,15 +359,19 @@ class Lane(object):
     def _note(self):
         """Write down which pieces are on the disk."""
         self.handle.save_resume_data(libtorrent.torrent_handle.flush_disk_cache)
-        until = time.monotonic() + 30
+        for alert in self._alerts(30):
+            if isinstance(alert, libtorrent.save_resume_data_alert):
+                self.state.save_resume(libtorrent.write_resume_data_buf(alert.params))
+                return
+            if isinstance(alert, libtorrent.save_resume_data_failed_alert):
+                return
+
+    def _alerts(self, seconds):
+        """What libtorrent says within a time, for who waits for one thing alone."""
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.session.wait_for_alert(int(TICK_SECONDS * 1000))
-            for alert in self.session.pop_alerts():
-                if isinstance(alert, libtorrent.save_resume_data_alert):
-                    self.state.save_resume(libtorrent.write_resume_data_buf(alert.params))
-                    return
-                if isinstance(alert, libtorrent.save_resume_data_failed_alert):
-                    return
+            yield from self.session.pop_alerts()
 
     # --- Small things
 

@@ -56,13 +56,13 @@ class Lanes(object):
         environment = {"PYTHONPATH": _swarm_engine.unpack(wheel, os.path.join(self.base, "engine"))} if wheel else {}
         os.chown(self.folder, *owner)
         self._end_others()
-        new_program = _write(os.path.join(self.folder, PROGRAM), program)
+        new_program = _swarm_units.write_file(os.path.join(self.folder, PROGRAM), program)
         for name, torrent, own in zip(self.names, torrents, options):  # noqa: B905 - zip has no strict in 3.8
             config = dict(own, torrent=os.path.join(self.folder, name + ".torrent"), state=os.path.join(self.folder, name))
-            news = _write(config["torrent"], torrent)
+            news = _swarm_units.write_file(config["torrent"], torrent)
             if pair:  # the hash tells a lane with another certificate from this one
                 config["tls"] = dict(self._pair(name), sha256=hashlib.sha256(pair[0].encode("ascii")).hexdigest())
-            news = _write(self._config(name), json.dumps(config, sort_keys=True).encode("utf-8")) or news
+            news = _swarm_units.write_file(self._config(name), json.dumps(config, sort_keys=True).encode("utf-8")) or news
             active = self.units.active(name, self._config(name))
             if active and not news and not new_program:
                 continue
@@ -112,7 +112,7 @@ class Lanes(object):
         """Give a lane its certificate and key, or take them away; not before another has ended, which takes its own with it."""
         for path, text in zip(self._pair(name).values(), pair or (None, None)):  # noqa: B905 - zip has no strict in 3.8
             if text:
-                _write(path, text.encode("ascii"), owner)
+                _swarm_units.write_file(path, text.encode("ascii"), 0o600, owner)
             else:
                 self._remove(os.path.basename(path))
 
@@ -125,28 +125,3 @@ class Lanes(object):
 def decoded(torrents):
     """The torrents of a module's option, in the order of their lanes."""
     return [base64.b64decode(entry["torrent"]) for entry in sorted(torrents, key=lambda entry: entry["lane"])]
-
-
-def _write(path, data, owner=None):
-    """Write a file unless it already says the same; returns whether it did not.
-
-    :param owner: who alone may read it, as (user id, group id); without one everybody may.
-    """
-    try:
-        with open(path, "rb") as stream:
-            if stream.read() == data:
-                return False
-    except OSError:
-        pass
-    temporary = path + ".new"
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    # Nobody can read it before its mode is right.
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(data)
-        if owner:
-            os.fchown(stream.fileno(), *owner)
-        else:
-            os.fchmod(stream.fileno(), 0o644)
-    os.rename(temporary, path)
-    return True

@@ -34,6 +34,17 @@ def read_status(prefix):
         return {}
 
 
+def reason_of(status):
+    """Why a lane has ended that cannot go on, with the file that it is about; empty while it goes on.
+
+    :param status: as :func:`read_status` returns it.
+    """
+    error = status.get("error")
+    if not error:
+        return ""
+    return "%s: %s" % (error["file"], error["reason"]) if error["file"] else error["reason"]
+
+
 class LaneState(object):
     """The files of one lane.
 

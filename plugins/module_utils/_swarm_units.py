@@ -137,6 +137,30 @@ class Processes(object):
         return None
 
 
+def write_file(path, data, mode=0o644, owner=None):
+    """Write what a unit reads unless it already says the same; returns whether it did not. Nobody can read it before its mode is right.
+
+    :param data: bytes.
+    :param owner: whose the file is, as (user id, group id); without one it is ours.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if stream.read() == data:
+                return False
+    except OSError:
+        pass
+    temporary = path + ".new"
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(data)
+        if owner:
+            os.fchown(stream.fileno(), *owner)
+        os.fchmod(stream.fileno(), mode)
+    os.rename(temporary, path)
+    return True
+
+
 def command(program, config):
     """The command line of a lane."""
     return [sys.executable, program, config]

@@ -85,12 +85,10 @@ daemon:
   sample: started
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import Finding
-from ansible_collections.flagos.kunlunxin.plugins.module_utils._rsync_daemon import Daemon, DaemonError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._rsync_daemon import Daemon, cannot
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._swarm_units import UnitError
+from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
 
 
 def settle(options):
@@ -123,12 +121,10 @@ def main():
     if not module.check_mode:
         try:
             done = settle(options)
-        except DaemonError as error:
-            problem = error.observed, error.expected, error.remedy
-            module.fail_json(msg=str(Finding(os.uname().nodename, "rsync from this host", *problem)))
+        except UnfitError as error:
+            module.fail_json(msg=str(error))
         except (OSError, UnitError) as error:
-            problem = error, "a daemon that starts", "mend the cause, then run weights.yml again"
-            module.fail_json(msg=str(Finding(os.uname().nodename, "rsync from this host", *problem)))
+            module.fail_json(msg=str(cannot(error, "a daemon that starts", "mend the cause, then run weights.yml again")))
     module.exit_json(changed=False, daemon=done)
 
 

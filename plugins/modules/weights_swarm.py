@@ -177,11 +177,7 @@ def stop(params, lanes):
     """End the lanes and take what arrived; returns what was moved, sent, and went wrong."""
     lanes.stop()
     statuses = lanes.statuses()
-    trouble = [
-        "%s: %s" % (status["error"]["file"], status["error"]["reason"]) if status["error"]["file"] else status["error"]["reason"]
-        for status in statuses
-        if status.get("error")
-    ]
+    trouble = [reason for reason in map(_swarm_state.reason_of, statuses) if reason]
     whole = [status.get("phase") == _swarm_state.COMPLETE for status in statuses]
     moved = []
     if not params["source"]:

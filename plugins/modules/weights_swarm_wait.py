@@ -116,6 +116,8 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._swarm_lanes impo
 LOOK_SECONDS = 0.5
 # No byte for so long is told, in seconds; a moment without is nothing.
 QUIET_SECONDS = 10
+# How often it is asked whether the lanes run, in seconds: that takes a process for each lane.
+ASK_SECONDS = 5
 # A lane that just ended may have been started again by systemd: it must be seen down for so long, in seconds.
 DOWN_SECONDS = 15
 
@@ -137,13 +139,11 @@ class WaitError(Exception):
 
 def trouble(statuses):
     """What a lane says that cannot go on, as WaitError; ``None`` while all go on."""
-    for status in statuses:
-        error = status.get("error")
-        if error:
-            about = "%s: %s" % (error["file"], error["reason"]) if error["file"] else error["reason"]
-            full = "No space left" in error["reason"]
+    for reason in map(_swarm_state.reason_of, statuses):
+        if reason:
+            full = "No space left" in reason
             return WaitError(
-                about,
+                reason,
                 "files that can be written",
                 "make room, then run weights.yml again; what was received is kept" if full else "mend it, then run weights.yml again",
             )
@@ -174,7 +174,7 @@ def wait(lanes, patience, report, now=time.monotonic, sleep=time.sleep):
     :returns: the lanes' last statuses.
     :raises WaitError: when they will not be.
     """
-    last_done, last_news, down_since = -1, now(), None
+    last_done, last_news, asked, down_since = -1, now(), float("-inf"), None
     while True:
         statuses = lanes.statuses()
         if statuses and all(status.get("phase") == _swarm_state.COMPLETE for status in statuses):
@@ -193,7 +193,12 @@ def wait(lanes, patience, report, now=time.monotonic, sleep=time.sleep):
                 "see that the source runs and reaches this host, then run weights.yml again; what was received is kept",
             )
         report(done, note(statuses, quiet))
-        down_since = (down_since or now()) if not all(lanes.active()) else None
+        if now() - asked >= ASK_SECONDS:
+            asked = now()
+            if all(lanes.active()):
+                down_since = None
+            elif down_since is None:
+                down_since = asked
         if down_since is not None and now() - down_since > DOWN_SECONDS:
             raise WaitError(
                 "a lane ended and said nothing",

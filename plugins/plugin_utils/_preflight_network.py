@@ -327,7 +327,7 @@ CHECKS = (
     Check("GID", "gids and gid_attrs in /sys/class/infiniband", _gid, ("rdma",)),
     Check(
         "RDMA settings",
-        "the batch of the stage rdma, and what sysfs, ip, ethtool, mlnx_qos, cma_roce_tos and setpci read",
+        "the batch of the stage rdma, and what sysfs, ip, ethtool, mlnx_qos, cma_roce_tos and mlxreg read",
         _settings,
         ("rdma",),
         Severity.WARNING,

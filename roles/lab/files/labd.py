@@ -233,6 +233,7 @@ def wait(lab: Lab) -> int:
 def start(lab: Lab) -> int:
     wait_for_the_killed(lab)
     if lab.running_pid() is None:
+        lab.ready_file.unlink(missing_ok=True)  # of a machine that lost its power
         with (lab.log / "labd.log").open("ab") as log:
             subprocess.Popen(
                 [*PYTHON, __file__, "run", lab.config_path],

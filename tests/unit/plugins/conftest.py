@@ -42,6 +42,10 @@ class Captured:
         self.link("/sys/bus/pci/devices/" + posixpath.basename(path), "../../../devices/" + path)
         return folder
 
+    def configuration(self, address: str, space: bytes) -> None:
+        """The configuration space of a PCI device."""
+        self._place(f"/sys/bus/pci/devices/{address}/config").write_bytes(space)
+
     def _place(self, path: str) -> Path:
         place = self.root / path.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)

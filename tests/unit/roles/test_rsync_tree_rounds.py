@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _weights
+from local_site import WEIGHTS_COMPARED, LocalSite, fill, needs_clone
 
-ROOT = Path(__file__).absolute().parents[3]
-PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 HOSTS = [f"node{number}" for number in range(1, 6)]
 CONTENT = {"config.json": b"{}", "sub dir/shard": b"x" * 200_000}
 
 pytestmark = [
-    pytest.mark.skipif(not (PLAYBOOK.exists() and (ROOT / "collections").is_dir()), reason="needs a clone that set-up made"),
+    needs_clone,
     pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed"),
 ]
 
@@ -31,23 +25,7 @@ PLAY = [
         "gather_facts": False,
         "vars": {"base": "{{ playbook_dir }}/{{ inventory_hostname }}"},
         "tasks": [
-            {
-                "flagos.kunlunxin.weights_manifest_info": {
-                    "source": "{{ weights_source }}",
-                    "cache": "{{ playbook_dir }}/cache/weights.json",
-                },
-                "run_once": True,
-                "register": "source",
-            },
-            {
-                "flagos.kunlunxin.weights_info": {
-                    "path": "{{ base }}/m",
-                    "manifest": "{{ source.manifest }}",
-                    "state_dir": "{{ base }}/state",
-                    "read": "unread",
-                },
-                "register": "seen",
-            },
+            *WEIGHTS_COMPARED,
             {
                 "ansible.builtin.copy": {"dest": "{{ seen.folder }}/sub dir/shard", "content": "{{ 'y' * 200000 }}", "mode": "0644"},
                 "when": "decays | default('') == inventory_hostname",
@@ -83,53 +61,26 @@ PLAY = [
 ]
 
 
-class Site:
+class Site(LocalSite):
     """Five hosts and the source of what they lack."""
 
     def __init__(self, folder):
-        self.folder = folder
-        for name, content in CONTENT.items():
-            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "source" / name).write_bytes(content)
+        fill(folder / "source", CONTENT)
         with socket.socket() as probe:
             probe.bind(("127.0.0.11", 0))
             port = probe.getsockname()[1]
         hosts = {name: {"own_address": f"127.0.0.1{number}"} for number, name in enumerate(HOSTS, 1)}
-        common = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-        common |= {"member_port": port, "weights_source": str(folder / "source")}
-        inventory = {"all": {"children": {"cluster": {"hosts": hosts, "vars": common}}}}
-        (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
-        (folder / "play.yml").write_text(yaml.safe_dump(PLAY, sort_keys=False))
+        super().__init__(folder, hosts, {"member_port": port, "weights_source": str(folder / "source")}, PLAY)
 
     def begin(self, host, content):
         """Let a host have something already."""
         entries = {name: {"size": len(held), "sha256": hashlib.sha256(held).hexdigest()} for name, held in CONTENT.items()}
         revision = self.folder / host / "m.revisions" / _weights.revision_name(_weights.manifest_of(entries)["root"])
-        for name, held in content.items():
-            (revision / name).parent.mkdir(parents=True, exist_ok=True)
-            (revision / name).write_bytes(held)
+        fill(revision, content)
 
     def run(self, *options):
         """(text, {host: summary}, [(task, host) that a file came by]) of a run."""
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_HOME": str(self.folder / "home"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        ended = subprocess.run(
-            [str(PLAYBOOK), "-i", str(self.folder / "hosts.yml"), str(self.folder / "play.yml"), *options],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "{" in ended.stdout, ended.stderr
-        document = json.loads(ended.stdout[ended.stdout.index("{") :])
+        ended, document = self.play(*options)
         brought = [
             (entry["task"]["name"], host)
             for play in document["plays"]

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import yaml
+from local_site import LocalSite, needs_clone
 
-ROOT = Path(__file__).absolute().parents[3]
-PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 CONTENT = {"config.json": b"{}", "sub dir/shard": b"x" * 200_000}
 
-pytestmark = pytest.mark.skipif(not (PLAYBOOK.exists() and (ROOT / "collections").is_dir()), reason="needs a clone that set-up made")
+pytestmark = needs_clone
 
 PLAY = [
     {
@@ -54,10 +48,7 @@ def server(mirror_server):
 @pytest.fixture
 def play(server, tmp_path):
     """Plays a part of the role; returns (how it ended, what it printed)."""
-    common = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    inventory = {"all": {"children": {"cluster": {"hosts": {"node1": {}, "node2": {}}, "vars": common}}}}
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(PLAY, sort_keys=False))
+    site = LocalSite(tmp_path, {"node1": {}, "node2": {}}, {}, PLAY)
     listing = [
         {"type": "file", "path": path, "size": len(content), "lfs": {"size": len(content), "oid": hashlib.sha256(content).hexdigest()}}
         for path, content in CONTENT.items()
@@ -72,26 +63,10 @@ def play(server, tmp_path):
             "weights_published": f"{tmp_path}/list.json",
         }
         (tmp_path / "variables.json").write_text(json.dumps({**given, **variables}))
-        ended = subprocess.run(
-            [PLAYBOOK, "-i", tmp_path / "hosts.yml", tmp_path / "play.yml", "-vvv", "-e", f"@{tmp_path}/variables.json", *options],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-                "ANSIBLE_HOME": str(tmp_path / "home"),
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended, document = site.play("-vvv", "-e", f"@{tmp_path}/variables.json", *options)
         assert "canary" not in ended.stdout + ended.stderr
-        stats = json.loads(ended.stdout[ended.stdout.index("{\n") :])["stats"]
         assert ended.returncode == 0, ended.stdout
-        return sum(one["changed"] for one in stats.values()), ended.stdout
+        return sum(one["changed"] for one in document["stats"].values()), ended.stdout
 
     return run
 

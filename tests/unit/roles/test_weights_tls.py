@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _swarm_wheels
+from local_site import WEIGHTS_COMPARED, LocalSite, fill, needs_clone
 
-ROOT = Path(__file__).absolute().parents[3]
-PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 HOSTS = {"node1": "127.0.0.41", "node2": "127.0.0.42"}
 CONTENT = {"config.json": b"{}", "sub dir/shard": b"x" * 200_000}
 
 pytestmark = [
-    pytest.mark.skipif(not (PLAYBOOK.exists() and (ROOT / "collections").is_dir()), reason="needs a clone that set-up made"),
+    needs_clone,
     pytest.mark.skipif(os.path.isdir("/run/systemd/system") and not os.geteuid(), reason="here lanes would be units of systemd"),
 ]
 
@@ -29,23 +25,7 @@ PLAY = [
         "gather_facts": False,
         "vars": {"base": "{{ playbook_dir }}/{{ inventory_hostname }}"},
         "tasks": [
-            {
-                "flagos.kunlunxin.weights_manifest_info": {
-                    "source": "{{ weights_source }}",
-                    "cache": "{{ playbook_dir }}/cache/weights.json",
-                },
-                "run_once": True,
-                "register": "source",
-            },
-            {
-                "flagos.kunlunxin.weights_info": {
-                    "path": "{{ base }}/m",
-                    "manifest": "{{ source.manifest }}",
-                    "state_dir": "{{ base }}/state",
-                    "read": "unread",
-                },
-                "register": "seen",
-            },
+            *WEIGHTS_COMPARED,
             {
                 "ansible.builtin.set_fact": {
                     "__weights_held": "{{ seen | combine({'swarm': {'addresses': {'xgbe0': ansible_host}, 'kind': kind}}, recursive=true) }}",
@@ -75,46 +55,22 @@ PLAY = [
 ]
 
 
-class Site:
+class Site(LocalSite):
     """Two hosts and the source of what they lack."""
 
     def __init__(self, folder):
-        self.folder = folder
-        for name, content in CONTENT.items():
-            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "source" / name).write_bytes(content)
+        fill(folder / "source", CONTENT)
         with socket.socket() as probe:
             probe.bind((HOSTS["node1"], 0))
             port = probe.getsockname()[1]
-        hosts = {name: {"ansible_host": address} for name, address in HOSTS.items()}
-        common = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-        common |= {"weights_source": str(folder / "source"), "kind": _swarm_wheels.kind_of_this(), "transport": "swarm"}
-        common |= {"member_port": min(port, 65_000), "weights_tls": True, "weights_patience": 30}
-        inventory = {"all": {"children": {"cluster": {"hosts": hosts, "vars": common}}}}
-        (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
-        (folder / "play.yml").write_text(yaml.safe_dump(PLAY, sort_keys=False))
+        variables = {"weights_source": str(folder / "source"), "kind": _swarm_wheels.kind_of_this(), "transport": "swarm"}
+        variables |= {"member_port": min(port, 65_000), "weights_tls": True, "weights_patience": 30}
+        super().__init__(folder, {name: {"ansible_host": address} for name, address in HOSTS.items()}, variables, PLAY)
 
     def run(self, *options):
         """(text, {host: summary}) of a run."""
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_HOME": str(self.folder / "home"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        ended = subprocess.run(
-            [str(PLAYBOOK), "-i", str(self.folder / "hosts.yml"), str(self.folder / "play.yml"), *options],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "{" in ended.stdout, ended.stderr
-        return ended.stdout + ended.stderr, json.JSONDecoder().raw_decode(ended.stdout[ended.stdout.index("{\n") :])[0]["stats"]
+        ended, document = self.play(*options)
+        return ended.stdout + ended.stderr, document["stats"]
 
     def keys(self):
         """A line of each private key that the controller keeps, by its file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flagos.kunlunxin.plugins.filter.swarm import FilterModule
+from ansible_collections.flagos.kunlunxin.plugins.plugin_utils._rsync_tree import lacks
 
 swarm = FilterModule().filters()["swarm"]
 swarm_summary = FilterModule().filters()["swarm_summary"]
@@ -26,8 +27,9 @@ REACHED = {"node1": "198.51.100.1", "node2": "198.51.100.2", "node3": "198.51.10
 
 def test_all_hosts_take_part_and_only_some_receive():
     found = swarm(PLAN, HELD, REACHED, MANIFEST)
-    assert (found["lanes"], found["receivers"], sorted(found["members"])) == (2, ["node3"], ["node1", "node2", "node3"])
-    assert swarm(PLAN, {**HELD, "node1": held(1, wrong=["b"])}, REACHED, MANIFEST)["receivers"] == ["node1", "node3"]
+    assert (found["lanes"], sorted(found["members"])) == (2, ["node1", "node2", "node3"])
+    assert [host for host, one in HELD.items() if lacks(one)] == ["node3"]
+    assert [host for host, one in {**HELD, "node1": held(1, wrong=["b"])}.items() if lacks(one)] == ["node1", "node3"]
 
 
 def test_lanes_may_come_as_text_as_they_do_from_a_template():

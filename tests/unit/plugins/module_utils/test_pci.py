@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _pci as pci
 from hypothesis import given
 from hypothesis import strategies as st
+from pci_space import space
 
 XPU, NIC = ("1d22", "3686"), ("15b3", "101d")
 SWITCH = "pci0000:3a/0000:3a:01.0/0000:3b:00.0"  # host bridge, root port, upstream port
@@ -70,14 +71,6 @@ def test_a_host_without_pci_has_no_devices(captured):
     assert pci.devices(captured.tree) == {}
 
 
-def space(*capabilities, length=4096):
-    """A configuration space with extended capabilities: ``(id, place, next place, bytes behind the head)``."""
-    config = bytearray(length)
-    for identifier, place, following, content in capabilities:
-        config[place : place + 4 + len(content)] = (identifier | 1 << 16 | following << 20).to_bytes(4, "little") + content
-    return bytes(config)
-
-
 @pytest.mark.parametrize(
     ("config", "control"),
     [
@@ -89,17 +82,39 @@ def space(*capabilities, length=4096):
         (space(length=64), None),  # what a user who is not root sees
         (b"\xff" * 4096, None),  # a device that is gone
         (b"", None),
-        (None, None),
     ],
 )
-def test_access_control_is_read_from_the_configuration_space(config, control):
-    assert pci.acs_control(config) == control
+def test_access_control_is_read_from_the_configuration_space(captured, config, control):
+    captured.configuration("0000:90:00.0", config)
+    assert pci.register(captured.tree, "0000:90:00.0", pci.ACS_CONTROL) == control
 
 
-@given(st.binary(max_size=4200))
-def test_no_configuration_space_makes_trouble(config):
-    control = pci.acs_control(b"\0" * 256 + config)
-    assert control is None or 0 <= control <= 0xFFFF
+@pytest.mark.parametrize(
+    ("config", "control"),
+    [
+        (space((0x10, 0x60, 0, bytes.fromhex("0200 21800000 3629"))), 0x2936),
+        (space((0x01, 0x40, 0x60, b""), (0x10, 0x60, 0, bytes.fromhex("0200 21800000 3659"))), 0x5936),
+        (space((0x01, 0x40, 0x40, b"")), None),
+        (space((0x01, 0x40, 0xFC, b""), length=64), None),
+        (space(), None),
+        (b"\xff" * 4096, None),
+    ],
+)
+def test_a_register_of_a_capability_of_the_first_list(captured, config, control):
+    captured.configuration("0000:3e:00.0", config)
+    assert pci.register(captured.tree, "0000:3e:00.0", "CAP_EXP+8.w") == control
+    assert pci.register(captured.tree, "0000:3f:00.0", "CAP_EXP+8.w") is None
+
+
+@given(st.binary(max_size=300), st.binary(max_size=4200))
+def test_no_configuration_space_makes_trouble(head, config):
+    class Tree:
+        def content(self, path):
+            return head[:256].ljust(256, b"\x40") + config
+
+    for name in (pci.ACS_CONTROL, "CAP_EXP+8.w"):
+        found = pci.register(Tree(), "0000:3e:00.0", name)
+        assert found is None or 0 <= found <= 0xFFFF
 
 
 def test_only_bridges_have_their_access_control_told(captured):
@@ -109,7 +124,7 @@ def test_only_bridges_have_their_access_control_told(captured):
         (folder / address).mkdir(parents=True, exist_ok=True)
         (folder / address / "class").write_text(class_code + "\n")
     for address in ("0000:3d:00.0", "0000:90:00.0"):
-        (folder / address / "config").write_bytes(space((0x000D, 0x100, 0, b"\x7f\x00\x1d\x00")))
+        captured.configuration(address, space((0x000D, 0x100, 0, b"\x7f\x00\x1d\x00")))
     assert pci.access_control(captured.tree) == {"0000:90:00.0": 0x1D}
 
 

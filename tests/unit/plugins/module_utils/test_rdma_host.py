@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_host
+from pci_space import space
 
 WISH = {"interfaces": ["eth1"], "acs_off": True, "pci_ids": ["1d22:3687"], "ethernet_adapters": ["0000:3e:00.0"]}
 SWITCH = "pci0000:3a/0000:3a:01.0/0000:3b:00.0"
@@ -21,7 +22,7 @@ def fill(captured):
     captured.files({"/sys/class/net/eth1/ecn/roce_np/cnp_dscp": "48\n", "/usr/bin/mlnx_qos": "", "/sbin/setpci": ""})
     captured.answer("mlxconfig -d 0000:3e:00.0 query", "Configurations:   Next Boot\n   LINK_TYPE_P1   IB(1)\n")
     for bridge in ("0000:3a:01.0", "0000:3c:04.0", "0000:3c:08.0", "0000:80:01.0"):  # the switch's upstream port has none
-        captured.answer(f"setpci -s {bridge} ECAP_ACS+6.w", "001d\n")
+        captured.configuration(bridge, space((0x000D, 0x100, 0, b"\x7f\x00\x1d\x00")))
 
 
 def test_bridges_above_accelerators_and_rdma_interfaces_and_no_others(captured):

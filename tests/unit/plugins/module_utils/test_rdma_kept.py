@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_host, _rdma_kept, _rdma_state
+from ansible_collections.flagos.kunlunxin.plugins.module_utils import _pci, _rdma_host, _rdma_kept, _rdma_state
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._rdma_knobs import setting
 
 STATE = "/var/lib/cluster"
@@ -65,7 +65,7 @@ def test_each_setting_that_does_not_hold_is_told_in_the_order_of_the_batch(captu
 
 
 def test_access_control_of_bridges_is_for_others_to_tell(captured):
-    settled(captured, [*SETTINGS, setting("0000", kind="pci", address="0000:10:02.0", register=_rdma_host.ACS_CONTROL, mask="ffff")])
+    settled(captured, [*SETTINGS, setting("0000", kind="pci", address="0000:10:02.0", register=_pci.ACS_CONTROL, mask="ffff")])
     assert _rdma_kept.kept(captured.tree, STATE) == {"count": 6, "starts_at_boot": True, "different": [], "problem": None}
 
 

@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rdma_knobs as knobs
 from hypothesis import given
 from hypothesis import strategies as st
+from pci_space import space
 
 # att/netarbiter, nvmf/OUTPUTSAMPLE.setup-nic-lossless-layer3.sh.md, shortened
 MLNX_QOS = """DCBX mode: OS controlled
@@ -152,10 +153,10 @@ def test_traffic_classes(captured):
 
 def test_bits_of_a_pci_register(captured):
     knob = {"kind": "pci", "address": "0000:3b:00.0", "register": "CAP_EXP+8.w", "mask": "7000"}
-    captured.answer("setpci -s 0000:3b:00.0 CAP_EXP+8.w", "2936\n")
+    captured.configuration("0000:3b:00.0", space((0x10, 0x60, 0, bytes.fromhex("0200 21800000 3629"))))
     assert knobs.read(knob, captured.tree) == "2000"
     assert described(knob, "2000", "5000") == ["setpci -s 0000:3b:00.0 CAP_EXP+8.w=5000:7000"]
-    captured.answer("setpci -s 0000:3b:00.0 CAP_EXP+8.w", "")
+    captured.configuration("0000:3b:00.0", b"")
     assert knobs.read(knob, captured.tree) is None
 
 

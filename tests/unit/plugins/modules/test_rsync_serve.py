@@ -156,10 +156,11 @@ def test_what_keeps_a_host_from_giving_is_one_line(serve, run_module, pull, port
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 def test_files_that_the_daemons_user_cannot_read_are_named(tmp_path):
     from ansible_collections.flagos.kunlunxin.plugins.module_utils import _rsync_daemon as daemon
+    from ansible_collections.flagos.kunlunxin.plugins.module_utils._unfit import UnfitError
 
     (tmp_path / "secret").touch(mode=0o600)
-    with pytest.raises(daemon.DaemonError) as refused:
+    with pytest.raises(UnfitError) as refused:
         daemon._check_readable(str(tmp_path), ["secret"], (65534, 65534))
-    assert str(refused.value) == f"{tmp_path}/secret: Permission denied"
-    assert refused.value.remedy == f"chmod -R a+rX {tmp_path}, and a+x the folders above it"
+    assert refused.value.finding.observed == f"{tmp_path}/secret: Permission denied"
+    assert refused.value.finding.remedy == f"chmod -R a+rX {tmp_path}, and a+x the folders above it"
     daemon._check_readable("/", ["etc/hostname"], (65534, 65534))
