@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from typing import List
 
-from . import programs, show, xre
+from . import call, programs, show, xre
 from .host_files import launcher
 from .places import ROOT_VARIABLE, Places
 from .runner import REAL
@@ -86,7 +86,9 @@ def put_with_folder(places: Places, path: str, entry: File) -> None:
 def remove(places: Places) -> None:
     if places.is_host and os.path.exists(UNIT):
         _run("systemctl", "disable", "--quiet", "--now", UNIT_NAME)
-        os.unlink(UNIT)
+        for path in (UNIT, call.ADDRESS):
+            if os.path.lexists(path):
+                os.unlink(path)
         _run("systemctl", "daemon-reload")
     with locked(places):
         show.put(places, {})

@@ -17,7 +17,7 @@ import sys
 
 os.environ.setdefault("{variable}", "{root}")
 sys.path.insert(0, "{library}")
-from p800_simulator.runner import run
+from p800_simulator.call import run
 
 sys.exit(run("{name}", sys.argv[1:]))
 """

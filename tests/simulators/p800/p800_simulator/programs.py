@@ -12,8 +12,6 @@ from .tools.base import Program
 ALWAYS = (*kmod.PROGRAMS, *rdma.PROGRAMS, *pci.PROGRAMS, bandwidth.PROGRAM, grub.PROGRAM)
 BY_NAME = {program.name: program for program in (*ALWAYS, *rdma.OFED_PROGRAMS, xpu_smi.PROGRAM)}
 SAYS_IT_ITSELF = xpu_smi.PROGRAM  # its help has the form of the real one's, and the word simulator in it
-# Those that wait for each other must not hold the lock meanwhile.
-WITHOUT_LOCK = (bandwidth.PROGRAM.name,)
 
 
 def of(machine: Machine) -> List[Program]:

@@ -9,6 +9,7 @@ import sys
 from typing import List, Sequence
 
 from . import live, places, programs, render, show
+from .call import ALONE, FAILED
 from .state import StateError, locked
 from .tools.base import Answer, Program, Session
 
@@ -27,7 +28,7 @@ def run(name: str, argv: List[str]) -> int:
         return finish(here, program.path, name, early or _answer(here, name, argv))
     except StateError as error:
         print("p800-simulator: %s" % error, file=sys.stderr)
-        return 70
+        return FAILED
 
 
 def _help(here: places.Places, program: Program, argv: List[str]) -> int:
@@ -44,7 +45,7 @@ def _answer(here: places.Places, name: str, argv: Sequence[str]) -> Answer:
     program = programs.BY_NAME[name]
     with locked(here):
         session = session_of(here, program.reads_addresses, with_writes=False)
-        if name not in programs.WITHOUT_LOCK:
+        if name not in ALONE:
             answer = program.answer(session, argv)
             if session.changed:
                 session = session_of(here)

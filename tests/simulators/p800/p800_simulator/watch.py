@@ -2,7 +2,8 @@
 """SIMULATOR: keeps the overlay as a kernel would: what is written to a file is read back in the kernel's form, GIDs follow the addresses.
 
 One process that waits for a write to one of the overlay's writable files or another state (inotify), for a change of an address or a
-link (netlink), and, while a fault counts, for a second of time. What it writes itself wakes it once more, when there is nothing to do.
+link (netlink), for who calls a simulated program (standby.py), and, while a fault counts, for a second of time. What it writes itself wakes
+it once more, when there is nothing to do.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Set
 
 from . import live, render, show, tree
 from .places import Places
+from .standby import Standby
 from .state import StateError, locked
 
 IN_CLOSE_WRITE, IN_MOVED_TO = 0x8, 0x80
@@ -28,9 +30,15 @@ def serve(places: Places) -> None:
     network.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))
     files = _Files()
     counting = _refresh(places, files)
+    standby = Standby()
     _notify()
     while True:
-        ready, _writable, _failed = select.select([network.fileno(), files.descriptor], [], [], 1.0 if counting else None)
+        sources = [network.fileno(), files.descriptor, standby.descriptor]
+        ready, _writable, _failed = select.select(sources, [], [], 1.0 if counting else None)
+        if standby.descriptor in ready:
+            standby.take()
+            if len(ready) == 1:
+                continue
         if network.fileno() in ready:
             network.recv(65536)
         if files.descriptor in ready:
