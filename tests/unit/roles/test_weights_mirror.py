@@ -78,11 +78,16 @@ def held(folder):
 TO_COME = "weights: runs after 2 files, 195.31 KB, were fetched from "
 
 
-def test_preflight_and_check_mode_say_what_is_to_be_fetched_and_the_stage_fetches_it_once(play, tmp_path):
+@pytest.mark.full
+def test_preflight_and_check_mode_say_what_is_to_be_fetched(play, tmp_path):
     source = tmp_path / "source"
     for part, check, predicted in (("preflight", [], 0), ("main", ["--check"], 1)):
         changed, text = play(part, *check, weights_source=str(source))
         assert (changed, TO_COME in text, source.exists()) == (predicted, True, False)
+
+
+def test_it_is_fetched_once(play, tmp_path):
+    source = tmp_path / "source"
     changed, text = play("manifest", weights_source=str(source))
     assert (changed, held(source)) == (1, CONTENT)
     assert "weights: 2 files, 195.31 KB, fetched from " in text
