@@ -121,3 +121,11 @@ def test_what_a_former_run_left_is_forgotten_but_the_lock(lab):
     with labd.lock(lab):
         labd.forget_last_run(lab)
         assert [entry.name for entry in run.iterdir()] == ["labd.pid"]
+
+
+def test_that_a_former_run_was_ready_is_no_sign_that_this_one_is(lab, monkeypatch):
+    (lab.run / "ready").touch()
+    lab.log.mkdir(parents=True)
+    monkeypatch.setattr(labd.subprocess, "Popen", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(labd, "HOLD_SECONDS", 0.1)
+    assert labd.start(lab) == 1
