@@ -280,7 +280,11 @@ class Memory:
             part.replace(self._steps)
 
 
-def show_failure(log: Path, lines: int = 80) -> None:
+def log_of(step: str) -> Path:
+    return LOGS / f"{step}.log"
+
+
+def show_failure(log: Path, lines: int) -> None:
     print(f"----- the end of {log.relative_to(ROOT)}")
     print("\n".join(log.read_text(errors="replace").splitlines()[-lines:]))
     print("-----", flush=True)
@@ -302,14 +306,14 @@ def run_step(step: Step, context: Context, memory: Memory) -> Row:
     if before and step.name != "lab":
         print(f"{step.name}: {before} (passed before)", flush=True)
         return Row(step.name, 0.0, before)
-    log = LOGS / f"{step.name}.log"
+    log = log_of(step.name)
     log.unlink(missing_ok=True)
     print(f"{step.name} ...", flush=True)
     started = time.monotonic()
     outcome = step.run(context, log)
     seconds = time.monotonic() - started
     if outcome.failed:
-        show_failure(log)
+        show_failure(log, 80)
     elif context.full or not step.grows:
         memory.keep(step.name, outcome)
     print(f"{step.name}: {outcome} ({seconds:.0f} s)", flush=True)
@@ -370,6 +374,9 @@ def main() -> int:
         "steps": [dataclasses.asdict(row) for row in table],
     }
     (LOGS / "timings.json").write_text(json.dumps(record, indent=1) + "\n")
+    for row in table:  # once more, because whoever comes later may see the end of a long output alone
+        if row.outcome.failed:
+            show_failure(log_of(row.step), 25)
     print(total)
     return 1 if total.failed or not total.passed else 0
 
