@@ -9,6 +9,7 @@ T0. The chain and the role run three times each, taking turns; the others once, 
 A run ends only when an independent `openssl dgst -sha256` agrees on all files of all hosts: outside the clock for engines that verify what
 arrives, inside for the chain. ``cpu_s_per_gib`` is CPU-seconds of all ends, the source's and the hosts', over GiB delivered;
 ``source_copies`` what the source sent in the role's runs, over the payload; ``tcp_over_t0`` what TCP's own headers and habits cost in this bed.
+``lane_anonymous_mib`` is the most memory that any lane had, page cache not counted, looked at once a second.
 ``manifest_s`` is what the source's stage spends once beforehand on reading and hashing; it is in no ratio.
 ``cpu_busy`` is the largest part of the machine's cores that a run took for itself. Above 0.7 the processor is measured and not the
 network: then there is no report. A T0 too short for fixed costs to vanish is refused as well; `--smoke` lets both pass.
@@ -233,6 +234,8 @@ def shaped(options: argparse.Namespace) -> dict[str, Any]:
         for _round in range(options.rounds):
             for name, engine in engines.items():
                 bench.run(name, engine, folder)
+        if "role" in engines:
+            figures["lane_anonymous_mib"] = swarm.largest_lane // MIB
         if once:
             quarter = bench.payload("quarter", mib * MIB // 4)
             ssh = Ssh(bed) if any("sync" in name for name in once) else None
@@ -276,6 +279,7 @@ def loopback(options: argparse.Namespace) -> dict[str, Any]:
         "payload_mib": mib,
         "lanes": options.lanes,
         "manifest_s": round(prepared.manifest_s, 2),
+        "lane_anonymous_mib": swarm.largest_lane // MIB,
         "gib_per_s": {name: round(mib / 1024 / (bench.median(name, "seconds") or 1), 3) for name in engines},
         "cpu_s_per_gib": {name: bench.median(name, "cpu_s_per_gib") for name in engines},
         "cpu_busy": max(run.cpu_busy for run in bench.runs),

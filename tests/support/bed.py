@@ -112,6 +112,13 @@ class Process(subprocess.Popen[Any]):
             time.sleep(0.005)
         raise BedError(f"the process ended with {self.poll()}: {self.args!r}")
 
+    def anonymous_bytes(self) -> int:
+        """Memory of the process that no file stands behind (RssAnon of proc_pid_status(5)); 0 once it has ended."""
+        with contextlib.suppress(OSError, BedError):
+            if found := re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{self.inner()}/status").read_text(), re.MULTILINE):
+                return int(found.group(1)) * 1024
+        return 0
+
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process itself."""
         os.kill(self.inner(), number)

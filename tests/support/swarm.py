@@ -34,6 +34,7 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights import r
 from ansible_collections.flagos.kunlunxin.plugins.plugin_utils import _zipapp  # noqa: E402
 
 FIRST_PORT = 6900
+WEIGH_SECONDS = 1
 COUNTED = ("wanted_bytes", "done_bytes", "received_bytes", "sent_bytes", "wasted_bytes")
 # In the bed, where the files are: what the stage's module does at the source.
 _READ = """
@@ -71,6 +72,7 @@ class Swarm:
     :param python: the interpreter with libtorrent.
     :param lanes: how many for each member.
     :ivar options: what every lane's configuration says besides, or instead.
+    :ivar largest_lane: the most anonymous memory that any lane had while somebody waited for it, in bytes.
     """
 
     def __init__(self, bed: Bed, python: str = sys.executable, lanes: int = 1) -> None:
@@ -78,6 +80,7 @@ class Swarm:
         self.python = python
         self.lanes = lanes
         self.options: dict[str, Any] = {}
+        self.largest_lane = 0
         self.folder = bed.folder / "swarm"
         self._outside = bed.outside(self.folder)
         self._outside.mkdir(exist_ok=True)
@@ -154,9 +157,12 @@ class Swarm:
 
         :raises SwarmError: one has failed or ended, or is not complete in time.
         """
-        deadline = time.monotonic() + timeout
+        deadline, weighed = time.monotonic() + timeout, 0.0
         waiting = list(names)
         while waiting:
+            if time.monotonic() > weighed + WEIGH_SECONDS:
+                weighed = time.monotonic()
+                self.largest_lane = max(self.largest_lane, *(process.anonymous_bytes() for process in self.running.values()))
             for name in list(waiting):
                 statuses = self.statuses(name)
                 if failed := [status for status in statuses if status and status["phase"] == "failed"]:
