@@ -15,7 +15,7 @@ short_description: Shows stages, hosts and long transfers, and writes timings as
 version_added: 0.1.0
 description:
   - On a terminal one live line shows the stage, the task, how many hosts are through it and, for a task that reports its
-    progress, the amount, rate and time left of the slowest host. Finished tasks and stages stay above it as plain lines.
+    progress, the amount, rate and time left of the slowest host, and what all hosts have together. Finished tasks and stages stay above it as plain lines.
   - Anywhere else only plain lines are written, a running transfer at most every O(interval) seconds.
   - A stage is a playbook file, named after it.
   - A failure is one line with host and message. With C(-v) results are shown in full, as the default callback does.
@@ -181,6 +181,19 @@ def slowest(meters):
     return min(meters.items(), key=lambda item: (item[1].fraction or 0.0, item[1].done), default=None)
 
 
+def in_all(meters, arrived):
+    """What several hosts have together, such as ``in all 1.2 TB of 2.8 TB, 3.1 GB/s``; "" where it cannot be told, or says nothing new.
+
+    :param meters: of the hosts that are still at it.
+    :param arrived: bytes of those that are through.
+    """
+    if any(meter.unit != "bytes" or not meter.total for meter in meters) or not meters or (len(meters) == 1 and not arrived):
+        return ""
+    done, total = (arrived + sum(getattr(meter, name) for meter in meters) for name in ("done", "total"))
+    rates = [meter.rate for meter in meters if meter.rate]
+    return f"in all {amount(done)} of {amount(total)}" + (f", {amount(sum(rates))}/s" if rates else "")
+
+
 class TaskRun:
     """One task on its hosts, from its start to its last result."""
 
@@ -194,13 +207,16 @@ class TaskRun:
         self.waiting = set()
         self.outcomes = collections.defaultdict(list)
         self.meters = {}
+        self.arrived = 0
         self.diffs = collections.defaultdict(hashlib.sha256)
         self.silent = False
         self.shown_at = started
 
     def result(self, host, outcome, now):
         self.waiting.discard(host)
-        self.meters.pop(host, None)
+        meter = self.meters.pop(host, None)
+        if meter and meter.unit == "bytes" and outcome in ("ok", "changed"):
+            self.arrived += meter.total or 0
         self.outcomes[outcome].append(host)
         self.ended = now
 
@@ -229,6 +245,7 @@ class TaskRun:
         if last:
             host, meter = last
             parts.append(f"{host}: {meter}" if len(self.waiting) > 1 else str(meter))
+            parts.extend(filter(None, [in_all(self.meters.values(), self.arrived)]))
         parts.append(clock(now - self.started))
         return " | ".join(parts)
 

@@ -96,6 +96,24 @@ def test_a_running_task_says_how_many_hosts_are_through():
     assert run.running_line(140.0) == "image : Pull | 1 of 3 hosts | node2: 33%, 300 B of 900 B, 10 B/s, 1 min 00 s left | 40 s"
 
 
+def test_a_transfer_says_what_all_hosts_have_together_and_who_is_last():
+    run = progress.TaskRun("weights", "weights", "Receive", 100.0)
+    run.waiting |= {"node1", "node2", "node3"}
+    run.meters = {"node1": meter((100, 0), (130, 900), total=900), "node2": meter((100, 0), (130, 300), total=900)}
+    assert run.running_line(140.0).endswith("10 B/s, 1 min 00 s left | in all 1.2 kB of 1.8 kB, 40 B/s | 40 s")
+    run.result("node1", "changed", 141.0)
+    assert " | in all 1.2 kB of 1.8 kB, 10 B/s | " in run.running_line(142.0)
+    run.meters["node3"] = meter((100, 3), total=8, unit="layers")
+    assert "in all" not in run.running_line(143.0)
+
+
+def test_one_host_alone_is_not_told_twice():
+    run = progress.TaskRun("weights", "weights", "Receive", 100.0)
+    run.waiting |= {"node1"}
+    run.meters["node1"] = meter((100, 0), (130, 300), total=900)
+    assert "in all" not in run.running_line(140.0)
+
+
 def test_a_finished_task_names_the_hosts_that_changed_when_not_all_did():
     run = progress.TaskRun("host", "host", "Settle", 0.0)
     for host in ("node2", "node1"):
