@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from p800_simulator import commands, programs, runner, wiring
-from p800_simulator.places import ROOT_VARIABLE
+from p800_simulator import commands, live, programs, runner, show, wiring
+from p800_simulator.places import ROOT_VARIABLE, Places
 from p800_simulator.tools import bandwidth
 
 KERNEL = "6.8.0-87-generic"
@@ -460,3 +460,14 @@ def test_settings_that_no_shell_can_read_make_no_boot_line(site):
     code, _out, error = site("update-grub")
     assert code == 1 and "update-grub: " in error
     assert (site.root / "boot/grub/grub.cfg").read_text() == before
+
+
+def test_a_module_that_is_removed_while_the_service_shows_the_host_stays_away(site):
+    site.done("p800-simulator ready")
+    places = Places(str(site.root))
+    now = live.read(places)
+    state = show.current(places, now)
+    module = site.root / state.modules["kunlun"]["file"].lstrip("/")
+    module.unlink()
+    show.everything(places, state, now, again=False)
+    assert not module.exists()

@@ -95,8 +95,11 @@ def normalised(path: str, text: str) -> str:
     return value + "\n"
 
 
-def everything(places: Places, state: State, live: Live) -> Machine:
-    """Keep the state and show it."""
+def everything(places: Places, state: State, live: Live, again: bool = True) -> Machine:
+    """Keep the state and show it.
+
+    :param again: whether files outside of the overlay that were put there before are put there again where they are gone or changed.
+    """
     os.makedirs(places.overlay, exist_ok=True)
     save(places, state)
     for path, text in state.received:
@@ -104,7 +107,7 @@ def everything(places: Places, state: State, live: Live) -> Machine:
     state.received.clear()
     tree.write(places.overlay, render.overlay(state, live, os.path.realpath(places.overlay)), state.seen)
     machine = render.machine_of(state, live)
-    put(places, host_files.wanted(places, machine))
+    put(places, host_files.wanted(places, machine), again)
     return machine
 
 
@@ -119,7 +122,7 @@ def log(places: Places, name: str, argv: Sequence[str]) -> None:
         os.close(descriptor)
 
 
-def put(places: Places, wanted: Dict[str, tree.Entry]) -> None:
+def put(places: Places, wanted: Dict[str, tree.Entry], again: bool = True) -> None:
     """Files outside of the overlay: those that were put there before and are not wanted any more are taken away, with empty folders."""
     manifest = os.path.join(places.folder, MANIFEST)
     before: List[str] = []
@@ -130,6 +133,8 @@ def put(places: Places, wanted: Dict[str, tree.Entry]) -> None:
         if path not in wanted:
             _remove(places, path)
     for path, entry in wanted.items():
+        if path in before and not again:
+            continue
         place = places.path(path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
         tree.put(place, entry)

@@ -52,7 +52,8 @@ def _refresh(places: Places, files: "_Files") -> bool:
         with locked(places):
             now = live.read(places)
             state = show.current(places, now)
-            show.everything(places, state, now)
+            # Who removes a module's file does so while this goes on, and it must not come back.
+            show.everything(places, state, now, again=False)
             files.watch({places.folder}, IN_MOVED_TO)
             files.watch(_writable_folders(places, render.overlay(state, now, places.overlay)), IN_CLOSE_WRITE)
             return COUNTING in state.faults
