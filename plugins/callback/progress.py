@@ -21,8 +21,8 @@ description:
   - A failure is one line with host and message. With C(-v) results are shown in full, as the default callback does.
   - The timings name each task's action, what came of it and, with C(--diff), for each host a digest of the diff it gave, so that a
     program can see whether two runs would do the same.
-  - A task reports progress by returning or, while it runs with C(async), by adding a key C(progress) with C(done), C(total), C(unit) and
-    C(note). The collection's modules do that by themselves.
+  - A task reports progress by returning or, while it runs with C(async), by adding a key C(progress) with C(done), C(total), C(unit),
+    C(note) and, where hosts give to each other what comes from one place, C(from_source). The collection's modules do that by themselves.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -123,6 +123,7 @@ class Meter:
         self.total = None
         self.unit = "bytes"
         self.note = ""
+        self.from_source = None
         self._samples = collections.deque()
 
     def add(self, now, record):
@@ -131,6 +132,7 @@ class Meter:
         self.total = record.get("total")
         self.unit = record.get("unit") or "bytes"
         self.note = record.get("note") or ""
+        self.from_source = record.get("from_source")
         if self._samples and done < self._samples[-1][1]:
             self._samples.clear()  # a new attempt starts from less: the old rate says nothing about it
         self._samples.append((now, done))
@@ -182,16 +184,25 @@ def slowest(meters):
 
 
 def in_all(meters, arrived):
-    """What several hosts have together, such as ``in all 1.2 TB of 2.8 TB, 3.1 GB/s``; "" where it cannot be told, or says nothing new.
+    """What several hosts have together, such as ``in all 1.2 TB of 2.8 TB, 3.1 GB/s, 0.45 copies from the source``.
 
     :param meters: of the hosts that are still at it.
-    :param arrived: bytes of those that are through.
+    :param arrived: the meters of those that are through.
+    :returns: "" where it cannot be told, or says nothing new.
     """
-    if any(meter.unit != "bytes" or not meter.total for meter in meters) or not meters or (len(meters) == 1 and not arrived):
+    everyone = [*meters, *arrived]
+    if any(meter.unit != "bytes" or not meter.total for meter in everyone) or not meters or len(everyone) == 1:
         return ""
-    done, total = (arrived + sum(getattr(meter, name) for meter in meters) for name in ("done", "total"))
+    total = sum(meter.total for meter in everyone)
+    done = sum(meter.done for meter in meters) + sum(meter.total for meter in arrived)
+    parts = [f"in all {amount(done)} of {amount(total)}"]
     rates = [meter.rate for meter in meters if meter.rate]
-    return f"in all {amount(done)} of {amount(total)}" + (f", {amount(sum(rates))}/s" if rates else "")
+    if rates:
+        parts.append(f"{amount(sum(rates))}/s")
+    given = [meter.from_source for meter in everyone if meter.from_source is not None]
+    if given:
+        parts.append(f"{sum(given) / max(meter.total for meter in everyone):.2f} copies from the source")
+    return ", ".join(parts)
 
 
 class TaskRun:
@@ -207,7 +218,7 @@ class TaskRun:
         self.waiting = set()
         self.outcomes = collections.defaultdict(list)
         self.meters = {}
-        self.arrived = 0
+        self.arrived = []
         self.diffs = collections.defaultdict(hashlib.sha256)
         self.silent = False
         self.shown_at = started
@@ -216,7 +227,7 @@ class TaskRun:
         self.waiting.discard(host)
         meter = self.meters.pop(host, None)
         if meter and meter.unit == "bytes" and outcome in ("ok", "changed"):
-            self.arrived += meter.total or 0
+            self.arrived.append(meter)
         self.outcomes[outcome].append(host)
         self.ended = now
 

@@ -20,16 +20,18 @@ import time
 _GENERATIONS = 4
 
 
-def describe(done, total=None, unit="bytes", note=""):
+def describe(done, total=None, unit="bytes", note="", from_source=None):
     """The record that the callback understands.
 
     :param done: amount finished so far, in ``unit``.
     :param total: the whole amount, or ``None`` where it is not known.
     :param unit: ``bytes``, ``seconds`` or a plural noun such as ``layers``.
     :param note: a few words on what is happening now.
+    :param from_source: how much came from where the whole is, where hosts also give to each other; ``None`` where they do not.
     :returns: a dict that a module may also return under the key ``progress``, for tasks with ``until``.
     """
-    return {"done": done, "total": total, "unit": unit, "note": note}
+    record = {"done": done, "total": total, "unit": unit, "note": note}
+    return record if from_source is None else dict(record, from_source=from_source)
 
 
 def job_file(command_line, async_dir):
@@ -83,13 +85,13 @@ class Progress(object):
         self._written = float("-inf")
         self._path = path or _own_job_file()
 
-    def report(self, done, note=""):
-        """Say that ``done`` of ``total`` is finished; at most one write an interval."""
+    def report(self, done, note="", from_source=None):
+        """Say that ``done`` of ``total`` is finished, see :func:`describe`; at most one write an interval."""
         now = time.monotonic()
         if self._path is None or now - self._written < self.interval:
             return
         self._written = now
-        record = describe(done, self.total, self.unit, note)
+        record = describe(done, self.total, self.unit, note, from_source)
         try:
             with open(self._path) as stream:
                 job = json.load(stream)

@@ -39,6 +39,26 @@ class LaneError(Exception):
         self.reason = reason
 
 
+class Tally(object):
+    """Bytes that came over connections of which some have ended.
+
+    :ivar bytes: of all that were ever told.
+    """
+
+    def __init__(self):
+        self._ended = 0
+        self._last = {}
+
+    @property
+    def bytes(self):
+        return self._ended + sum(self._last.values())
+
+    def take(self, connections):
+        """Take what each connection has brought since it began, by its other end; one that has less than before is another one."""
+        self._ended += sum(count for end, count in self._last.items() if connections.get(end, -1) < count)
+        self._last = dict(connections)
+
+
 class Lane(object):
     """A lane as its configuration says; :meth:`run` ends when it is no longer needed.
 
@@ -68,6 +88,7 @@ class Lane(object):
         self._busy = True
         self.failed_pieces = 0
         self.liars = set()
+        self._from_sources = Tally()
         self._banned = False
         self._earlier = {"received_bytes": 0, "sent_bytes": 0, "wasted_bytes": 0}
         self._saved = 0.0
@@ -108,7 +129,9 @@ class Lane(object):
         members = len(self._peers)
         params = libtorrent.session_params()
         params.settings = dict(
-            _swarm_settings.settings(self.config["listen"], members, self.wanted, tls=bool(self.config.get("tls"))),
+            _swarm_settings.settings(
+                self.config["listen"], members, self.wanted, bool(self.config.get("tls")), self.config["complete"] == "everything"
+            ),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
             | libtorrent.alert.category_t.status_notification
@@ -265,10 +288,13 @@ class Lane(object):
             raise LaneError(next(iter(self._incomplete()), ""), CHANGED)
         done = min(self.wanted, status.total_wanted_done)
         phase = COMPLETE if self.whole else RECEIVING
+        connected = [peer for peer in self.handle.get_peer_info() if not peer.flags & (peer.connecting | peer.handshake)]
+        self._from_sources.take(
+            {peer.ip: peer.total_download for peer in connected if peer.client == _swarm_settings.SOURCE_AGENT.encode("ascii")}
+        )
         peers = {
             peer.ip[0]: {"progress": round(peer.progress, 4), "down": peer.payload_down_speed, "up": peer.payload_up_speed}
-            for peer in self.handle.get_peer_info()
-            if not peer.flags & (peer.connecting | peer.handshake)
+            for peer in connected
         }
         self.state.tell(
             phase,
@@ -279,6 +305,7 @@ class Lane(object):
             failed_pieces=self.failed_pieces,
             liars=sorted(self.liars),
             rate=status.download_payload_rate,
+            source_bytes=self._from_sources.bytes,
             peers=peers,
             files={} if self.whole else self._incomplete(),
             **self._traffic(status),

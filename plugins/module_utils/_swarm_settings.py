@@ -8,6 +8,8 @@ network, which nobody has to be fair to, so everything that finds, invites or fa
 from __future__ import annotations
 
 MIB = 2**20
+# What a lane calls itself to the others; by that they know who only gives.
+AGENT, SOURCE_AGENT = "flagos-kunlunxin", "flagos-kunlunxin source"
 # Between two attempts to reach a peer, in seconds; a host may come back at any time.
 RECONNECT_SECONDS = 1
 # libtorrent connects in its ticks. With its default, 500 ms, the first byte comes 0.4 s later; with 100 ms it costs a tenth more CPU (both
@@ -46,18 +48,19 @@ def queue_length(total_bytes, receivers):
     return int(max(_FEWEST, min(_MOST, total_bytes * _IN_FLIGHT / max(1, receivers) / BLOCK)))
 
 
-def settings(listen, members, total_bytes, tls=False):
+def settings(listen, members, total_bytes, tls=False, source=False):
     """The settings of one session.
 
     :param listen: the ``address:port`` that it is bound to; without any it only reaches out.
     :param members: how many others there are.
     :param total_bytes: of the lane.
     :param tls: whether it speaks TLS alone.
+    :param source: whether it only gives, so that the others can tell what came from where the weights were.
     :returns: dict for ``libtorrent.session``.
     """
     queue = queue_length(total_bytes, members)
     return {
-        "user_agent": "flagos-kunlunxin",
+        "user_agent": SOURCE_AGENT if source else AGENT,
         "listen_interfaces": ",".join(address + "s" if tls else address for address in listen),
         # Libtorrent lets in nobody who came to another address than these, so with two to listen on it must be left to the routes from
         # where connections leave (src/session_impl.cpp, verify_incoming_interface).

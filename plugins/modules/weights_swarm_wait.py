@@ -170,7 +170,7 @@ def note(statuses, quiet):
 def wait(lanes, patience, report, now=time.monotonic, sleep=time.sleep):
     """Wait until every lane is whole.
 
-    :param report: called with (bytes there, a note).
+    :param report: called with (bytes there, a note, bytes of them that came from a source since the lanes began).
     :returns: the lanes' last statuses.
     :raises WaitError: when they will not be.
     """
@@ -192,7 +192,7 @@ def wait(lanes, patience, report, now=time.monotonic, sleep=time.sleep):
                 "a source, or hosts that together have all of it",
                 "see that the source runs and reaches this host, then run weights.yml again; what was received is kept",
             )
-        report(done, note(statuses, quiet))
+        report(done, note(statuses, quiet), sum(status.get("source_bytes", 0) for status in statuses))
         if now() - asked >= ASK_SECONDS:
             asked = now()
             if all(lanes.active()):

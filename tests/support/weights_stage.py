@@ -51,7 +51,7 @@ from {MODULES} import weights_swarm_wait as module
 from {MODULES}.weights_swarm_wait import Lanes
 state_dir, revision, lanes, patience, module.QUIET_SECONDS = json.loads(sys.argv[1])
 try:
-    module.wait(Lanes(state_dir, revision, "member", lanes), patience, lambda done, note: print(json.dumps([done, note]), flush=True))
+    module.wait(Lanes(state_dir, revision, "member", lanes), patience, lambda done, note, _from_source: print(json.dumps([done, note]), flush=True))
 except module.WaitError as error:
     sys.exit("%s; expected %s; %s" % (error.observed, error.expected, error.remedy))
 """

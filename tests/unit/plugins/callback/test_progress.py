@@ -107,6 +107,17 @@ def test_a_transfer_says_what_all_hosts_have_together_and_who_is_last():
     assert "in all" not in run.running_line(143.0)
 
 
+def test_hosts_that_give_to_each_other_are_told_how_often_the_source_gave_the_whole():
+    run = progress.TaskRun("weights", "weights", "Receive", 100.0)
+    run.waiting |= {"node1", "node2"}
+    for host, from_source in (("node1", 300), ("node2", 150)):
+        run.meters[host] = progress.Meter()
+        run.meters[host].add(100, {"done": 600, "total": 1000, "from_source": from_source})
+    assert " | in all 1.2 kB of 2.0 kB, 0.45 copies from the source | " in run.running_line(101.0)
+    run.result("node1", "changed", 102.0)
+    assert " | in all 1.6 kB of 2.0 kB, 0.45 copies from the source | " in run.running_line(103.0)
+
+
 def test_one_host_alone_is_not_told_twice():
     run = progress.TaskRun("weights", "weights", "Receive", 100.0)
     run.waiting |= {"node1"}

@@ -39,14 +39,16 @@ class Story:
         self.clock += seconds
 
     def wait(self, patience=600):
-        return wait(self, patience, lambda done, words: self.said.append((done, words)), lambda: self.clock, self.sleep)
+        return wait(
+            self, patience, lambda done, words, from_source: self.said.append((done, words, from_source)), lambda: self.clock, self.sleep
+        )
 
 
 def test_it_ends_when_every_lane_is_whole():
     whole = [status("complete", 10), status("complete", 20)]
-    story = Story([{}, {}], [status(done=5), status("complete", 20)], whole)
+    story = Story([{}, {}], [status(done=5, source_bytes=2), status("complete", 20, source_bytes=6)], whole)
     assert story.wait() == whole
-    assert [done for done, _words in story.said] == [0, 25]
+    assert [(done, from_source) for done, _words, from_source in story.said] == [(0, 0), (25, 8)]
 
 
 def test_it_fails_at_once_with_file_and_reason():
@@ -62,8 +64,8 @@ def test_a_source_that_is_gone_is_waited_for_and_said():
     with pytest.raises(WaitError) as failed:
         story.wait(patience=60)
     assert story.clock == pytest.approx(60, abs=1)
-    assert "no byte for 59 s, waiting for a source: the best peer has 40.0%" in [words for _done, words in story.said]
-    assert story.said[0] == (10, "receiving from 2")
+    assert "no byte for 59 s, waiting for a source: the best peer has 40.0%" in [words for _done, words, _source in story.said]
+    assert story.said[0] == (10, "receiving from 2", 0)
     assert failed.value.observed == "no byte for 60 s; the best peer has 40.0%"
 
 
