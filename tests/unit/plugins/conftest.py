@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+# ansible-test knows nothing of the folders that pyproject.toml names.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._host_tree import HostTree
 
 
