@@ -18,6 +18,11 @@ settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """ansible-test runs these cases without the project's own settings, and all of them."""
+    config.addinivalue_line("markers", "full: slow; only `make test-full` runs it")
+
+
 class MirrorServer(http.server.ThreadingHTTPServer):
     """An HTTP server with files, and with the faults that servers have.
 
