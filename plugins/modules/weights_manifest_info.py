@@ -106,6 +106,17 @@ from ansible_collections.flagos.kunlunxin.plugins.module_utils._finding import F
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._progress import Progress
 from ansible_collections.flagos.kunlunxin.plugins.module_utils._weights_source import WeightsSource
 
+ARGUMENTS = {
+    "source": {"type": "path", "required": True},
+    "published": {"type": "path"},
+    "published_text": {"type": "json"},
+    "expected_config": {"type": "list", "elements": "str", "default": []},
+    "pinned": {"type": "dict", "default": {}},
+    "cache": {"type": "path", "required": True},
+    "only_cached": {"type": "bool", "default": False},
+}
+EXCLUSIVE = [["published", "published_text"]]
+
 
 def read_manifest(options):
     """What the module returns; WeightsError where the folder is not what it should be."""
@@ -132,29 +143,24 @@ def read_manifest(options):
     return {"manifest": manifest, "read_bytes": read_bytes}
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "source": {"type": "path", "required": True},
-            "published": {"type": "path"},
-            "published_text": {"type": "json"},
-            "expected_config": {"type": "list", "elements": "str", "default": []},
-            "pinned": {"type": "dict", "default": {}},
-            "cache": {"type": "path", "required": True},
-            "only_cached": {"type": "bool", "default": False},
-        },
-        mutually_exclusive=[["published", "published_text"]],
-        supports_check_mode=True,
-    )
+def outcome(options):
+    """What the module ends with, as a dict; where the folder is not what it should be, ``failed`` with the finding."""
     try:
-        result = read_manifest(module.params)
+        return dict(read_manifest(options), changed=False)
     except _weights.WeightsError as error:
         remedy = "mend weights_source, or fetch the files again"
-        if module.params["pinned"]:
+        if options["pinned"]:
             remedy += ", or run lock.yml where these are the weights to pin"
-        finding = Finding("localhost", "weights in %s" % module.params["source"], error.observed, error.expected, remedy)
-        module.fail_json(msg=str(finding))
-    module.exit_json(changed=False, **result)
+        finding = Finding("localhost", "weights in %s" % options["source"], error.observed, error.expected, remedy)
+        return {"changed": False, "failed": True, "msg": str(finding)}
+
+
+def main():
+    module = AnsibleModule(argument_spec=ARGUMENTS, mutually_exclusive=EXCLUSIVE, supports_check_mode=True)
+    result = outcome(module.params)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":
