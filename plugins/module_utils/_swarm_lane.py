@@ -79,8 +79,9 @@ class Lane(object):
         if self.torrent.ssl_cert() and not config.get("tls"):
             raise LaneError("", "the torrent names an authority, and the lane has no certificate of it")
         self.wanted = sum(entry.size for entry in self.files)
+        self.only_gives = config["complete"] == "everything"
         # A host that has everything is a source like any other.
-        self.source = config["complete"] == "everything" or {entry.path for entry in self.files} <= set(config["complete"])
+        self.source = self.only_gives or {entry.path for entry in self.files} <= set(config["complete"])
         self.session = None
         self.handle = None
         self.whole = False
@@ -129,9 +130,7 @@ class Lane(object):
         members = len(self._peers)
         params = libtorrent.session_params()
         params.settings = dict(
-            _swarm_settings.settings(
-                self.config["listen"], members, self.wanted, bool(self.config.get("tls")), self.config["complete"] == "everything"
-            ),
+            _swarm_settings.settings(self.config["listen"], members, self.wanted, tls=bool(self.config.get("tls")), source=self.only_gives),
             alert_mask=libtorrent.alert.category_t.error_notification
             | libtorrent.alert.category_t.storage_notification
             | libtorrent.alert.category_t.status_notification

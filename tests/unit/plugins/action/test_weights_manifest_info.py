@@ -19,8 +19,9 @@ PLAYBOOK = """
     - {name: Known, flagos.kunlunxin.weights_manifest_info: &known {source: SOURCE, cache: CACHE, only_cached: true}, register: before}
     - {name: Read, flagos.kunlunxin.weights_manifest_info: {source: SOURCE, cache: CACHE}, register: read, async: 60, poll: 1}
     - {name: Known now, flagos.kunlunxin.weights_manifest_info: *known, register: after}
-    - {name: As another user, flagos.kunlunxin.weights_manifest_info: *known, become: true, become_method: flagos_none, register: other,
-       ignore_errors: true}
+    # The next two have to fail, and how they fail is what the case looks at. No program becomes another user by /bin/false.
+    - {name: As another user, flagos.kunlunxin.weights_manifest_info: *known, become: true, become_user: nobody, register: other,
+       vars: {ansible_become_exe: /bin/false}, ignore_errors: true}
     - {name: None there, flagos.kunlunxin.weights_manifest_info: {source: SOURCE/none, cache: CACHE, only_cached: true}, register: absent,
        ignore_errors: true}
     - {name: Keep, ansible.builtin.copy: {dest: RESULT, content: "{{ [before, read, after, other, absent] | to_json }}"}}
@@ -56,6 +57,6 @@ def test_what_is_known_is_answered_as_the_module_does(answers):
     assert (before["read_bytes"], read["read_bytes"], after["read_bytes"]) == (100_002, 100_002, 0)
     assert after["manifest"] == read["manifest"]
     assert not after["changed"]
-    assert other["failed"], "another user's view is not this one's: the module was asked, by a way that there is not"
+    assert other["failed"], "another user's view is not this one's: the module is asked, by a way that leads nowhere"
     assert absent["msg"].startswith("localhost: weights in ")
     assert "No such file or directory" in absent["msg"]
