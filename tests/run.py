@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 LOGS = ROOT / "artifacts" / "tests"
 MEMORY = ROOT / ".cache" / "tests"
+LINE = 300  # characters of a line of the last summary
 PLAYBOOK = BIN / "ansible-playbook"
 
 # Scenarios in the order of the stages: the first ones find hosts without a service, the second ones need it up.
@@ -232,6 +233,8 @@ STEPS = (
     Step("ansible-test-units", "collection", ansible_test("units", "--venv", "--python", PYTHON), only_full=True),
     Step("ansible-test-sanity", "collection", ansible_test("sanity", "--venv", "--python", PYTHON, "--junit")),
     Step("lab", "lab", command(PLAYBOOK, "playbooks/lab.yml"), needs_lab=True),
+    # A lab that serves, as `make demo` leaves it, is none for the first scenarios.
+    Step("stop", "integration", command(PLAYBOOK, "playbooks/stop.yml", "--inventory", "inventory/"), needs_lab=True),
     Step("enrol", "integration", pytest(ENROL), needs_lab=True, beside=True, grows=True),
     *map(molecule, SCENARIOS_BEFORE),
     # From fresh hosts; killed on its way up and let through at last: from here on the site serves.
@@ -288,6 +291,19 @@ def show_failure(log: Path, lines: int) -> None:
     print(f"----- the end of {log.relative_to(ROOT)}")
     print("\n".join(log.read_text(errors="replace").splitlines()[-lines:]))
     print("-----", flush=True)
+
+
+def failures(log: Path) -> list[str]:
+    """The lines of a log that say what failed: of pytest's summary, and of Ansible each failed task with its result."""
+    found, task = [], ""
+    for line in log.read_text(errors="replace").splitlines():
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            task = line.rstrip("* ")
+        elif re.match(r"(fatal|failed): \[", line):
+            found.append(f"{task}: {line}")
+        elif re.match(r"(FAILED|ERROR) \S", line):
+            found.append(line)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -377,6 +393,10 @@ def main() -> int:
     for row in table:  # once more, because whoever comes later may see the end of a long output alone
         if row.outcome.failed:
             show_failure(log_of(row.step), 25)
+    for row in table:
+        if row.outcome.failed:
+            print(f"{row.step} failed")
+            print("\n".join(f"  {line[:LINE]}" for line in failures(log_of(row.step))[-3:]))
     print(total)
     return 1 if total.failed or not total.passed else 0
 
