@@ -15,7 +15,8 @@ import machine
 import pytest
 
 MAKER = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it, and so do its children
 sys.path.insert(0, {str(Path(bed.__file__).parent)!r})
 from bed import Bed
 with Bed(hosts=2, rate_mbit=50) as made:
