@@ -301,6 +301,8 @@ def failures(log: Path) -> list[str]:
             task = line.rstrip("* ")
         elif re.match(r"(fatal|failed): \[", line):
             found.append(f"{task}: {line}")
+        elif line == "...ignoring":
+            found.pop()
         elif re.match(r"(FAILED|ERROR) \S", line):
             found.append(line)
     return found
