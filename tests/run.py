@@ -302,7 +302,7 @@ def failures(log: Path) -> list[str]:
         elif re.match(r"(fatal|failed): \[", line):
             found.append(f"{task}: {line}")
         elif line == "...ignoring":
-            found.pop()
+            del found[-1:]  # not pop: of a nested run the failed task may have been printed in another form
         elif re.match(r"(FAILED|ERROR) \S", line):
             found.append(line)
     return found
@@ -392,13 +392,12 @@ def main() -> int:
         "steps": [dataclasses.asdict(row) for row in table],
     }
     (LOGS / "timings.json").write_text(json.dumps(record, indent=1) + "\n")
-    for row in table:  # once more, because whoever comes later may see the end of a long output alone
-        if row.outcome.failed:
-            show_failure(log_of(row.step), 25)
-    for row in table:
-        if row.outcome.failed:
-            print(f"{row.step} failed")
-            print("\n".join(f"  {line[:LINE]}" for line in failures(log_of(row.step))[-3:]))
+    failed = [row.step for row in table if row.outcome.failed]
+    for name in failed:  # once more, because whoever comes later may see the end of a long output alone
+        show_failure(log_of(name), 25)
+    for name in failed:
+        print(f"{name} failed")
+        print("\n".join(f"  {line[:LINE]}" for line in failures(log_of(name))[-3:]))
     print(total)
     return 1 if total.failed or not total.passed else 0
 
